@@ -1,0 +1,97 @@
+"""The error tree, and the exit code each error ends a command with.
+
+::
+
+    HedgeError
+    ├── ScenarioError    2   a scenario, overlay or option is wrong; fix the named lines
+    ├── DataError        4   a table is missing, stale or bad; fix or refresh the data
+    ├── Infeasible       3   the limits cannot hold together; `.conflict` names some that cannot
+    ├── SolverFailed     5   the solver gave up or the program is unbounded
+    ├── AuditFailed      5   an answer came back but did not survive the audit
+    └── Refused          6   a pre-trade check withheld the orders
+
+None is worth retrying unchanged: the program is deterministic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, and where. ``source`` is ``file:line``, ``--set`` or a table name."""
+
+    source: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.message}" if self.source else self.message
+
+
+class HedgeError(Exception):
+    """Base of every error this package raises on purpose."""
+
+    exit_code = 1
+    status = "error"
+
+    def __init__(self, problems: Sequence[Problem] | str) -> None:
+        self.problems = (Problem("", problems),) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class ScenarioError(HedgeError):
+    """A scenario, overlay, ``--set`` or command-line option is invalid (exit 2)."""
+
+    exit_code = 2
+    status = "invalid"
+
+
+class DataError(HedgeError):
+    """A table is missing, stale or holds bad data (exit 4)."""
+
+    exit_code = 4
+    status = "bad_data"
+
+
+@dataclass(frozen=True)
+class ConflictMember:
+    """One named limit of a conflict: ``certificate`` is its weight in the infeasibility certificate."""
+
+    name: str
+    subject: str
+    source: str
+    certificate: float
+
+
+class Infeasible(HedgeError):
+    """The limits cannot hold together (exit 3). ``conflict`` ranks limits by certificate weight."""
+
+    exit_code = 3
+    status = "infeasible"
+
+    def __init__(self, message: str, conflict: Sequence[ConflictMember]) -> None:
+        self.conflict = tuple(conflict)
+        super().__init__(message)
+
+
+class SolverFailed(HedgeError):
+    """The solver did not reach an optimum, or the program is unbounded (exit 5)."""
+
+    exit_code = 5
+    status = "failed"
+
+
+class AuditFailed(HedgeError):
+    """The independent audit did not confirm the solution (exit 5)."""
+
+    exit_code = 5
+    status = "failed"
+
+
+class Refused(HedgeError):
+    """A pre-trade check refused the orders (exit 6)."""
+
+    exit_code = 6
+    status = "refused"

@@ -1,0 +1,156 @@
+"""What a decision is worth: every term and every margin figure, by the plain formulas of `models`.
+
+Audit, orders and results compute with these; nothing here knows the program or a solver. Amounts are USD.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from allocator.market.types import Decision, Index, Market, Matrix
+from models.arrays import Vector
+from models.collateral import margin_value
+from models.covariance import variance_by_source
+from models.hedge import currency_exposure, net_delta
+from models.margin import initial_margin, maintenance_margin, order_size
+
+
+@dataclass(frozen=True)
+class TradeCosts:
+    """Cash cost of each trade (n,): fee, spread and walk of the book (slippage), 3/2 impact."""
+
+    fees: Vector
+    slippage: Vector
+    impact: Vector
+
+    @property
+    def total(self) -> Vector:
+        """All of it (n,)."""
+        return self.fees + self.slippage + self.impact
+
+
+@dataclass(frozen=True)
+class VenueState:
+    """Margin figures: equity (S, V), maintenance margin (S, V), initial margin (V,), balances (P,)."""
+
+    equity: Matrix
+    maintenance_margin: Matrix
+    initial_margin: Vector
+    balances: Vector
+
+
+def selected_venues(market: Market, names: Literal["all"] | list[str]) -> Index:
+    """Rows of the venues that a limit names."""
+    return np.array([k for k, a in enumerate(market.accounts) if names == "all" or a.name in names], dtype=np.int64)
+
+
+def selected_assets(market: Market, names: Literal["all"] | list[str]) -> Index:
+    """Rows of the assets that a limit names."""
+    return np.array([k for k, a in enumerate(market.assets) if names == "all" or a in names], dtype=np.int64)
+
+
+def by_venue(market: Market, values: Vector) -> Vector:
+    """Sum of an instrument quantity over each venue (V,)."""
+    return np.bincount(market.venue_of, weights=values, minlength=len(market.accounts))
+
+
+def charged_cost(market: Market, trade: Vector) -> Vector:
+    """Linear and book cost (n,) of the trades as optimised: rebates beyond the spread floored at 0."""
+    return np.max(trade[:, None] * market.costs.slopes + market.costs.intercepts, axis=1, initial=0.0)
+
+
+def trade_costs(market: Market, trade: Vector) -> TradeCosts:
+    """Cash cost of trades (n,); their sum is what the objective charges (h/H of) and equity pays.
+
+    Where a rebate beyond the spread was floored at 0, fees are stated so that the sum keeps the floor.
+    """
+    size = np.abs(trade)
+    walk = charged_cost(market, trade) - market.costs.unit * size
+    floored = market.costs.unit - market.costs.spread
+    return TradeCosts(
+        fees=floored * size,
+        slippage=market.costs.spread * size + walk,
+        impact=market.costs.impact * size**1.5,
+    )
+
+
+def balances(market: Market, decision: Decision, costs: Vector, in_transit: bool = False) -> Vector:
+    """Pocket balances (P,) after transfers and trade costs; `in_transit` counts what is still on its way."""
+    result = market.collateral.balance.copy()
+    sent = decision.transfers
+    for r, route in enumerate(market.transfers.routes):
+        result[route.source] -= sent[r] * (1 + market.transfers.cost[r])
+        if in_transit or market.transfers.arrives[r]:
+            result[route.target] += sent[r]
+    return result - np.bincount(market.pocket_of, weights=costs, minlength=len(result))
+
+
+def venues(market: Market, decision: Decision) -> VenueState:
+    """Equity, maintenance and initial margin of each venue, now (row 0) and under each stress."""
+    x = decision.positions
+    size = np.abs(x)
+    cash = balances(market, decision, trade_costs(market, x - market.positions.usd).total)
+    stress = market.stresses
+    count = len(market.pockets)
+    equity, maintenance = [], []
+    for s in range(len(stress.names)):
+        gain = stress.pnl[s] * x - stress.size_loss[s] * size
+        worth = stress.pocket_factor[s] * cash + np.bincount(market.pocket_of, weights=gain, minlength=count)
+        counted = margin_value(worth, stress.haircut[s])
+        equity.append(np.bincount(market.pocket_venue, weights=counted, minlength=len(market.accounts)))
+        maintenance.append(by_venue(market, stressed_maintenance(market, x, s)))
+    ordered = order_size(x, market.positions.open_buys_usd, market.positions.open_sells_usd)
+    return VenueState(
+        equity=np.array(equity),
+        maintenance_margin=np.array(maintenance),
+        initial_margin=by_venue(market, initial_margin(ordered, market.leverage)),
+        balances=cash,
+    )
+
+
+def stressed_maintenance(market: Market, positions: Vector, s: int) -> Vector:
+    """Maintenance margin (n,) of each position under stress s, from its own schedule."""
+    scale = market.stresses.deduction[s]
+    # max_k(r_k·ν|x| − d_k·δ) is δ times the schedule at ν|x|/δ.
+    sizes = market.stresses.notional[s] * np.abs(positions) / scale
+    return scale * np.array(
+        [maintenance_margin(float(n), i.brackets) for n, i in zip(sizes, market.instruments, strict=True)]
+    )
+
+
+def deltas(market: Market, positions: Vector) -> Vector:
+    """Net delta per asset (A,)."""
+    return net_delta(market.exposure, positions, market.asset_of)
+
+
+def variances(market: Market, positions: Vector) -> dict[str, float]:
+    """Variance over the decision horizon by source: asset, basis, quote, idiosyncratic."""
+    quote = currency_exposure(market.cash, positions, market.index_currency_of)
+    return variance_by_source(market.risk, deltas(market, positions), positions, quote)
+
+
+def objective_terms(market: Market, decision: Decision) -> dict[str, float]:
+    """Every term of the objective in USD per decision horizon, before the weights of its mode."""
+    x = decision.positions
+    costs = trade_costs(market, x - market.positions.usd)
+    share = market.horizon_share
+    kept = balances(market, decision, np.zeros(len(x)), in_transit=True)
+    uncertainty = market.objective.funding_uncertainty_aversion * market.funding.uncertainty * x
+    return {
+        "risk": market.objective.risk_aversion_per_usd / 2 * sum(variances(market, x).values()),
+        "funding": float(market.funding.cost @ x),
+        "funding_uncertainty": float(np.linalg.norm(uncertainty)),
+        "trading": share * float((costs.fees + costs.slippage).sum()),
+        "impact": share * float(costs.impact.sum()),
+        "transfer": share * float(market.transfers.cost @ decision.transfers),
+        "collateral": float(market.collateral.charge[market.pocket_venue] @ np.maximum(kept, 0.0)),
+    }
+
+
+def objective_weights(market: Market) -> tuple[float, float]:
+    """Weights of risk and of all other terms: 1 and 1, or the tie-break's share for the minor one."""
+    minor = market.objective.tie_break
+    return {"utility": (1.0, 1.0), "min_variance": (1.0, minor), "min_cost": (minor, 1.0)}[market.objective.mode]

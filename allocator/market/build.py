@@ -1,0 +1,355 @@
+"""From a loaded scenario and its snapshot to a market; every problem found is reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+
+from allocator.errors import Problem
+from allocator.market import exposures as ex
+from allocator.market.boxes import fixed_sides, position_boxes
+from allocator.market.costs import trading_costs
+from allocator.market.forecast import funding_forecast, risk_model
+from allocator.market.stresses import stress_arrays
+from allocator.market.transfers import transfer_routes, with_headroom
+from allocator.market.types import (
+    Account,
+    Collateral,
+    Index,
+    Instrument,
+    LimitSpec,
+    Market,
+    Matrix,
+    Positions,
+    Prices,
+)
+from allocator.market.universe import Findings, Listing, known, newest, select
+from allocator.scenario.load import LoadedScenario
+from allocator.scenario.schema import Scenario
+from allocator.snapshot.read import SnapshotData
+from models.arrays import Vector
+from models.collateral import collateral_charge
+from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
+from models.margin import Brackets, leverage_cap_usd
+
+USD = ex.USD
+
+
+def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
+    """Assemble the market at the scenario's `as_of` from what the snapshot knew then.
+
+    Raises `DataError` naming everything missing, stale or inconsistent.
+    """
+    scenario = loaded.scenario
+    as_of = scenario.when(snapshot.newest)
+    tables = known(dict(snapshot.tables), as_of)
+    findings = Findings()
+    for name in ("holdings", "positions", "collateral"):
+        ex.check_age(tables[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
+    for name in ("positions", "collateral"):
+        ex.unknown_accounts(tables[name], name, scenario, findings)
+    listings = select(loaded, tables, as_of, findings)
+    findings.raise_if_any()
+    reference = ex.reference_prices(tables["prices"], as_of, scenario.snapshot.max_age.prices, findings)
+    instruments = _instruments(loaded, listings, tables["margin_tiers"], findings)
+    findings.raise_if_any()
+    prices = _prices(listings, instruments, tables["prices"], reference)
+    held = ex.holdings(tables["holdings"], scenario, reference, as_of)
+    balances = ex.balances(tables["collateral"], scenario, listings, reference)
+    findings.raise_if_any()
+    names = _Names.of(scenario, instruments, held, balances.pockets)
+    names.check_currencies(scenario, instruments, findings)
+    positions, unrealised = _positions(tables["positions"], scenario, listings, instruments, prices, names, findings)
+    findings.raise_if_any()
+    wallet = balances.wallet + np.bincount(names.pocket_of, weights=unrealised, minlength=len(names.pockets))
+    coins = ex.coin_collateral(names.pockets, wallet, names.pocket_venue, names.assets, len(names.accounts))
+    exposure = np.array([held.assets.get(asset, 0.0) for asset in names.assets]) + coins.sum(axis=0)
+    risk, covariance = risk_model(
+        tables["prices"],
+        listings,
+        names.assets,
+        names.currencies,
+        scenario.forecasts,
+        as_of,
+        scenario.horizons.decision,
+        findings,
+    )
+    findings.raise_if_any()
+    daily = np.sqrt(np.diag(covariance) * 24.0 / scenario.horizons.decision)[names.asset_of]
+    costs = trading_costs(scenario, listings, prices, tables.get("books"), daily, findings)
+    funding = funding_forecast(
+        tables["funding"],
+        listings,
+        scenario.forecasts,
+        as_of,
+        scenario.horizons.decision,
+        scenario.horizons.holding,
+    )
+    haircut = np.array([scenario.venues[p.venue].haircuts[p.currency] for p in names.pockets])
+    stresses = stress_arrays(
+        scenario.stresses, instruments, names.pockets, names.currencies, haircut, funding.cap, funding.interval_hours
+    )
+    collateral = Collateral(wallet, unrealised, haircut, balances.withdrawable, _charges(scenario))
+    limits = tuple(
+        LimitSpec(key, limit, loaded.origin(f"limits.{key}")) for key, limit in scenario.limits.items()
+    )
+    target = _hedged_exposure(scenario, names, exposure, covariance, findings)
+    boxes = position_boxes(
+        loaded, listings, instruments, limits, positions.usd, target[names.asset_of], costs
+    )
+    leverage = np.array([listing.settings.leverage for listing in listings])
+    findings.raise_if_any()
+    market = Market(
+        as_of=as_of,
+        decision_hours=scenario.horizons.decision,
+        holding_hours=scenario.horizons.holding,
+        book_usd=_book_size(scenario, exposure, positions.usd),
+        accounts=names.accounts,
+        instruments=instruments,
+        assets=names.assets,
+        currencies=names.currencies,
+        pockets=names.pockets,
+        venue_of=names.venue_of,
+        asset_of=names.asset_of,
+        index_currency_of=names.index_currency_of,
+        pocket_of=names.pocket_of,
+        pocket_venue=names.pocket_venue,
+        exposure=exposure,
+        hedged_exposure=target[names.asset_of],
+        coin_collateral=coins,
+        cash=ex.cash_by_currency(held, names.pockets, wallet, names.currencies),
+        leverage=leverage,
+        side=fixed_sides(boxes, len(instruments)),
+        positions=positions,
+        prices=prices,
+        funding=funding,
+        costs=costs,
+        collateral=collateral,
+        transfers=transfer_routes(scenario, names.pockets, balances.withdrawable, len(stresses.names)),
+        stresses=stresses,
+        risk=risk,
+        objective=scenario.objective,
+        boxes=boxes,
+        limits=limits,
+        notices=tuple(findings.notices),
+    )
+    return with_headroom(market)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """All identities of a market and how they refer to each other."""
+
+    accounts: tuple[Account, ...]
+    assets: tuple[str, ...]
+    currencies: tuple[str, ...]
+    pockets: tuple[ex.Pocket, ...]
+    venue_of: Index
+    asset_of: Index
+    index_currency_of: Index
+    pocket_of: Index
+    pocket_venue: Index
+
+    @classmethod
+    def of(
+        cls,
+        scenario: Scenario,
+        instruments: tuple[Instrument, ...],
+        held: ex.Holdings,
+        pockets: tuple[ex.Pocket, ...],
+    ) -> _Names:
+        currencies = tuple(scenario.forecasts.currencies.daily_volatility)
+        coins = {p.currency for p in pockets} - set(currencies) - {USD}
+        assets = tuple(sorted({i.asset for i in instruments} | set(held.assets) | coins))
+        accounts = tuple(Account(name, v.exchange or name, v.account) for name, v in scenario.venues.items())
+        venue = {account.name: k for k, account in enumerate(accounts)}
+        pocket = {p.key: k for k, p in enumerate(pockets)}
+        return cls(
+            accounts=accounts,
+            assets=assets,
+            currencies=currencies,
+            pockets=pockets,
+            venue_of=_index([venue[i.venue] for i in instruments]),
+            asset_of=_index([assets.index(i.asset) for i in instruments]),
+            index_currency_of=_index(
+                [currencies.index(i.index_currency) if i.index_currency in currencies else -1 for i in instruments]
+            ),
+            pocket_of=_index([pocket[f"{i.venue} {i.settlement_currency}"] for i in instruments]),
+            pocket_venue=_index([venue[p.venue] for p in pockets]),
+        )
+
+    def check_currencies(
+        self, scenario: Scenario, instruments: tuple[Instrument, ...], findings: Findings
+    ) -> None:
+        """Every index currency but USD needs a volatility: the quote is a risk of its own."""
+        for currency in sorted({i.index_currency for i in instruments} - set(self.currencies) - {USD}):
+            message = f"instruments are indexed in {currency}; add it to forecasts.currencies.daily_volatility"
+            findings.problems.append(Problem("instruments", message))
+
+
+def _index(values: list[int]) -> Index:
+    return np.array(values, dtype=np.int64)
+
+
+def _instruments(
+    loaded: LoadedScenario, listings: list[Listing], tiers: pd.DataFrame, findings: Findings
+) -> tuple[Instrument, ...]:
+    venues = loaded.scenario.venues
+    last = tiers.groupby(["venue", "symbol"])["time"].transform("max")
+    groups = dict(iter(tiers[tiers["time"] == last].sort_values("tier").groupby(["venue", "symbol"])))
+    result = []
+    for listing in listings:
+        row, venue = listing.row, venues[listing.venue]
+        exchange, symbol = row.name
+        brackets = _brackets(groups[(exchange, symbol)])
+        try:
+            leverage_cap_usd(brackets, listing.settings.leverage)
+        except ValueError as error:
+            source = loaded.origin(f"instruments.{listing.selection}.leverage")
+            findings.problems.append(Problem(source, f"{listing.venue} {symbol}: {error}"))
+        result.append(
+            Instrument(
+                venue=listing.venue,
+                exchange=exchange,
+                account=venue.account,
+                symbol=symbol,
+                venue_symbol=row["venue_symbol"],
+                asset=row["asset"],
+                index_currency=row["index_currency"],
+                settlement_currency=row["settlement_currency"],
+                contract=_contract(row),
+                brackets=brackets,
+                selection=listing.selection,
+            )
+        )
+    return tuple(result)
+
+
+def _contract(row: pd.Series) -> Contract:
+    decimals: Mapping[str, Decimal] = {
+        name: Decimal(row[name]) for name in ("contract_size", "lot_contracts", "tick", "min_contracts", "min_notional_usd")
+    }
+    return Contract(
+        kind=row["kind"],
+        contract_size=decimals["contract_size"],
+        lot_contracts=decimals["lot_contracts"],
+        tick=decimals["tick"],
+        min_contracts=decimals["min_contracts"],
+        min_notional_usd=decimals["min_notional_usd"],
+        coins_per_unit=int(row["coins_per_unit"]),
+    )
+
+
+def _brackets(rows: pd.DataFrame) -> Brackets:
+    def column(name: str) -> Vector:
+        return rows[name].to_numpy(dtype=float)
+
+    return Brackets(
+        floors_usd=column("floor_usd"),
+        caps_usd=column("cap_usd"),
+        rates=column("maintenance_margin_rate"),
+        deductions_usd=column("deduction_usd"),
+        max_leverages=column("max_leverage"),
+    )
+
+
+def _prices(
+    listings: list[Listing], instruments: tuple[Instrument, ...], table: pd.DataFrame, reference: ex.Reference
+) -> Prices:
+    marks = newest(table, ["venue", "symbol"])
+    rows = [marks.loc[listing.row.name] for listing in listings]
+    mark = np.array([float(row["price"]) for row in rows])
+    quote = np.array([reference.of(i.index_currency, i.key) for i in instruments])
+    quote = np.where(np.isfinite(quote), quote, 1.0)  # a missing quote is already a problem
+    usd = [usd_per_contract(i.contract, float(m), float(q)) for i, m, q in zip(instruments, mark, quote, strict=True)]
+    times: tuple[datetime, ...] = tuple(row["time"].to_pydatetime() for row in rows)
+    return Prices(mark, quote, np.array(usd), times)
+
+
+def _positions(
+    table: pd.DataFrame,
+    scenario: Scenario,
+    listings: list[Listing],
+    instruments: tuple[Instrument, ...],
+    prices: Prices,
+    names: _Names,
+    findings: Findings,
+) -> tuple[Positions, Vector]:
+    """What is held, and each position's unrealised P&L in USD (n,). A position outside the market is a problem."""
+    rows = newest(table, ["venue", "account", "symbol"])
+    place = {(i.exchange, i.account, i.symbol): k for k, i in enumerate(instruments)}
+    n = len(instruments)
+    contracts, buys, sells, unrealised = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)
+    for key, row in rows.iterrows():
+        if row["contracts"] == 0 and row["open_buy_contracts"] == 0 and row["open_sell_contracts"] == 0:
+            continue
+        if key not in place:
+            message = f"{' '.join(map(str, key))} is held but does not take part; add it to instruments (reduce_only or no_trade) or mend its data"
+            findings.problems.append(Problem("positions", message))
+            continue
+        i = place[key]
+        contracts[i] = row["contracts"]
+        buys[i], sells[i] = row["open_buy_contracts"], row["open_sell_contracts"]
+        if contracts[i]:
+            gain = unrealised_pnl_settle(
+                instruments[i].contract, float(contracts[i]), float(row["entry_price"]), float(prices.mark[i])
+            )
+            unrealised[i] = gain * _settlement_usd(instruments[i], prices, i)
+    usd = prices.usd_per_contract
+    return Positions(contracts, contracts * usd, buys * usd, sells * usd), unrealised
+
+
+def _settlement_usd(instrument: Instrument, prices: Prices, i: int) -> float:
+    """USD value of one unit of what `unrealised_pnl_settle` counts in."""
+    if instrument.contract.kind == "linear":
+        return float(prices.quote_usd[i])
+    return float(prices.mark[i] * prices.quote_usd[i] / instrument.contract.coins_per_unit)
+
+
+def _charges(scenario: Scenario) -> Vector:
+    return np.array(
+        [
+            collateral_charge(1.0, v.capital_cost, v.default_probability, v.recovery, scenario.horizons.decision)
+            for v in scenario.venues.values()
+        ]
+    )
+
+
+def _hedged_exposure(
+    scenario: Scenario, names: _Names, exposure: Vector, covariance: Matrix, findings: Findings
+) -> Vector:
+    """Exposure (A,) that perps of each asset hedge: its own, plus beta times what is cross-hedged by it."""
+    target = exposure.copy()
+    place = {asset: k for k, asset in enumerate(names.assets)}
+    perps = {names.assets[a] for a in names.asset_of}
+    for asset, betas in scenario.book.cross_hedges.items():
+        if asset not in place:
+            findings.problems.append(Problem("scenario", f"book.cross_hedges.{asset}: the book holds no {asset}"))
+            continue
+        if betas == "estimated":
+            own, others = place[asset], [place[a] for a in sorted(perps - {asset})]
+            block = covariance[np.ix_(others, others)]
+            found = dict(zip(others, np.linalg.lstsq(block, covariance[others, own], rcond=None)[0], strict=True))
+        else:
+            for other in sorted(set(betas) - perps):
+                message = f"book.cross_hedges.{asset}.{other}: no perp of {other} takes part"
+                findings.problems.append(Problem("scenario", message))
+            found = {place[other]: beta for other, beta in betas.items() if other in perps}
+        for k, beta in found.items():
+            target[k] += beta * exposure[place[asset]]
+    hedged = perps | set(scenario.book.cross_hedges)
+    for asset in sorted(set(names.assets) - hedged):
+        if exposure[place[asset]] != 0:
+            findings.notices.append(f"{asset} has no perp and no cross hedge: its exposure stays open")
+    return target
+
+
+def _book_size(scenario: Scenario, exposure: Vector, previous: Vector) -> float:
+    if scenario.book.size is not None:
+        return scenario.book.size
+    return float(np.abs(exposure).sum()) or float(np.abs(previous).sum()) or 1.0

@@ -1,0 +1,146 @@
+"""What the book is exposed to: holdings and coin collateral by asset, cash by currency, and what is held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from allocator.errors import Problem
+from allocator.market.types import Index, Matrix, Pocket
+from allocator.market.universe import INDEX, Findings, Listing, newest
+from allocator.scenario.schema import Scenario
+from models.arrays import Vector
+
+USD = "USD"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Prices in USD of coins and currencies, with how to complain when one is missing."""
+
+    prices: dict[str, float]
+    findings: Findings
+
+    def of(self, name: str, what: str) -> float:
+        """USD price of one coin or unit of currency; a problem (and NaN) when there is none."""
+        if name == USD:
+            return 1.0
+        if name not in self.prices:
+            message = f"no fresh price {name}/USD of venue {INDEX!r} for {what}; add the row"
+            self.findings.problems.append(Problem("prices", message))
+            return float("nan")
+        return self.prices[name]
+
+
+def reference_prices(
+    prices: pd.DataFrame, as_of: datetime, max_age_hours: float, findings: Findings
+) -> Reference:
+    """Newest reference prices; one older than the limit counts as missing."""
+    index = newest(prices[prices["venue"] == INDEX], ["symbol"])
+    fresh = index[index["time"] >= as_of - pd.Timedelta(hours=max_age_hours)]
+    pairs = fresh["price"].items()
+    return Reference({str(s).removesuffix("/USD"): float(p) for s, p in pairs if str(s).endswith("/USD")}, findings)
+
+
+def check_age(table: pd.DataFrame, name: str, as_of: datetime, limit_hours: float, findings: Findings) -> None:
+    """A problem when the newest row of a whole table is older than its limit."""
+    if len(table) and (age := (as_of - table["time"].max()).total_seconds() / 3600) > limit_hours:
+        findings.problems.append(Problem(name, f"newest row is {age:.1f} h old, the limit is {limit_hours:g} h"))
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """USD by asset, and by currency, of everything held outside the margin accounts."""
+
+    assets: dict[str, float]
+    cash: dict[str, float]
+
+
+def holdings(
+    table: pd.DataFrame, scenario: Scenario, reference: Reference, as_of: datetime
+) -> Holdings:
+    """Exposure of spot, staked and anticipated coins: coins · confidence · price."""
+    assets: dict[str, float] = {}
+    cash: dict[str, float] = {}
+    for row in newest(table, ["name", "kind", "asset"]).reset_index().itertuples():
+        if row.asset in scenario.book.exclude or row.asset == USD:
+            continue
+        if row.kind == "anticipated" and row.expected_time <= as_of:
+            message = f"{row.name}: expected at {row.expected_time:%Y-%m-%dT%H:%MZ}, before as_of; book it or re-date it"
+            reference.findings.problems.append(Problem("holdings", message))
+            continue
+        usd = row.coins * row.confidence * reference.of(row.asset, f"holding {row.name}")
+        into = cash if row.asset in scenario.forecasts.currencies.daily_volatility else assets
+        into[row.asset] = into.get(row.asset, 0.0) + usd
+    return Holdings(assets, cash)
+
+
+@dataclass(frozen=True)
+class Balances:
+    """Per pocket (P,): wallet balance and what may be withdrawn, in USD."""
+
+    pockets: tuple[Pocket, ...]
+    wallet: Vector
+    withdrawable: Vector
+
+
+def balances(
+    table: pd.DataFrame, scenario: Scenario, listings: list[Listing], reference: Reference
+) -> Balances:
+    """Every balance, plus an empty pocket wherever an instrument settles or a transfer may arrive."""
+    rows = newest(table, ["venue", "account", "currency"])
+    pockets: list[Pocket] = []
+    wallet: list[float] = []
+    withdrawable: list[float] = []
+    movable = {currency for venue in scenario.venues.values() for currency in venue.withdrawals}
+    for name, venue in scenario.venues.items():
+        account = (venue.exchange or name, venue.account)
+        held = [key[2] for key in rows.index if key[:2] == account]
+        settled = [listing.row["settlement_currency"] for listing in listings if listing.venue == name]
+        for currency in sorted({*held, *settled, *(movable & set(venue.haircuts))}):
+            if currency not in venue.haircuts:
+                message = f"{name} holds or settles in {currency}; say under venues.{name}.haircuts what it counts"
+                reference.findings.problems.append(Problem("collateral", message))
+                continue
+            coins, free = (
+                rows.loc[(*account, currency), ["coins", "withdrawable_coins"]] if currency in held else (0.0, 0.0)
+            )
+            price = reference.of(currency, f"collateral of {name}")
+            pockets.append(Pocket(name, currency))
+            wallet.append(float(coins) * price)
+            withdrawable.append(float(free) * price)
+    return Balances(tuple(pockets), np.array(wallet), np.array(withdrawable))
+
+
+def unknown_accounts(table: pd.DataFrame, name: str, scenario: Scenario, findings: Findings) -> None:
+    """A problem for every account in a table that the scenario's venues do not have: nothing is ignored."""
+    ours = {(venue.exchange or key, venue.account) for key, venue in scenario.venues.items()}
+    for account in sorted({(str(v), str(a)) for v, a in zip(table["venue"], table["account"], strict=True)} - ours):
+        message = f"account {account[1]} of {account[0]} is not a venue of the scenario; add it, or drop its rows"
+        findings.problems.append(Problem(name, message))
+
+
+def coin_collateral(
+    pockets: tuple[Pocket, ...], balance: Vector, pocket_venue: Index, assets: tuple[str, ...], venues: int
+) -> Matrix:
+    """USD of each asset held as collateral at each venue (V, A)."""
+    result = np.zeros((venues, len(assets)))
+    where = {asset: column for column, asset in enumerate(assets)}
+    for pocket, usd, venue in zip(pockets, balance, pocket_venue, strict=True):
+        if pocket.currency in where:
+            result[venue, where[pocket.currency]] += usd
+    return result
+
+
+def cash_by_currency(
+    held: Holdings, pockets: tuple[Pocket, ...], balance: Vector, currencies: tuple[str, ...]
+) -> Vector:
+    """USD of each stablecoin, in and outside the margin accounts (C,)."""
+    total = {currency: held.cash.get(currency, 0.0) for currency in currencies}
+    for pocket, usd in zip(pockets, balance, strict=True):
+        if pocket.currency in total:
+            total[pocket.currency] += usd
+    return np.array([total[currency] for currency in currencies], dtype=float)

@@ -1,0 +1,193 @@
+"""What the snapshot's history says about the future: the risk model and expected funding."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import numpy as np
+import pandas as pd
+
+from allocator.errors import Problem
+from allocator.market.exposures import USD
+from allocator.market.types import Funding, Matrix
+from allocator.market.universe import INDEX, Findings, Listing
+from allocator.scenario.schema import AssetForecast, BasisForecast, Forecasts, FundingForecast
+from models.arrays import Vector
+from models.basis import change_variance, fit_mean_reversion, floored
+from models.covariance import (
+    RiskModel,
+    ewma_covariance,
+    factor_form,
+    floor_volatility,
+    scale_to_horizon,
+)
+from models.funding import (
+    MeanReversion,
+    ewma_rate,
+    expected_rates,
+    funding_uncertainty,
+    holding_cost,
+    settlement_times,
+)
+
+LEAST_ROWS = 20  # fewer returns than this say nothing about a covariance or a mean reversion
+_LEAST_PRINTS = 3  # fewer settled rates than this have no spread
+
+
+def _history(prices: pd.DataFrame, start: datetime) -> pd.DataFrame:
+    """Prices in a grid: one row a time, one column per (venue, symbol)."""
+    window = prices[prices["time"] > start]
+    return window.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
+
+
+def _step_hours(times: pd.Index) -> float:
+    gaps = np.diff(times.to_numpy().astype("datetime64[s]").astype(np.int64)) / 3600.0
+    return float(np.median(gaps)) if len(gaps) else float("nan")
+
+
+def asset_covariance(
+    prices: pd.DataFrame, assets: tuple[str, ...], forecast: AssetForecast, as_of: datetime, hours: float, findings: Findings
+) -> Matrix:
+    """Covariance of asset returns over the decision horizon (A, A), volatility floored."""
+    if forecast.method == "given":
+        missing = [asset for asset in assets if asset not in forecast.daily_volatility]
+        if missing:
+            message = f"forecasts.assets.daily_volatility has no entry for {', '.join(missing)}"
+            findings.problems.append(Problem("scenario", message))
+            return np.eye(len(assets))
+        sd = np.array([forecast.daily_volatility[asset] for asset in assets])
+        correlation = np.full((len(assets), len(assets)), forecast.correlation)
+        np.fill_diagonal(correlation, 1.0)
+        daily = correlation * np.outer(sd, sd)
+    else:
+        grid = _history(prices[prices["venue"] == INDEX], as_of - timedelta(hours=forecast.window))
+        columns = [(INDEX, f"{asset}/USD") for asset in assets]
+        returns = grid.reindex(columns=columns).pct_change(fill_method=None).to_numpy()[1:]
+        rows = np.isfinite(returns).sum(axis=0) if len(returns) else np.zeros(len(assets))
+        thin = [asset for asset, count in zip(assets, rows, strict=True) if count < LEAST_ROWS]
+        if thin:
+            message = f"reference prices of {', '.join(thin)} give fewer than {LEAST_ROWS} returns; add history or use method: given"
+            findings.problems.append(Problem("prices", message))
+            return np.eye(len(assets))
+        step = _step_hours(grid.index)
+        daily = scale_to_horizon(ewma_covariance(returns, forecast.half_life / step), step, 24.0)
+    return scale_to_horizon(floor_volatility(daily, forecast.floor), 24.0, hours)
+
+
+def basis_volatility(
+    prices: pd.DataFrame, listings: list[Listing], forecast: BasisForecast, as_of: datetime, window: float, hours: float
+) -> tuple[Vector, list[str]]:
+    """Sd of the change of each perp's basis over the decision horizon (n,), and what was too thin to fit."""
+    thin: list[str] = []
+    if forecast.method == "given":
+        variance = change_variance(forecast.level, np.log(2) / forecast.half_life, hours)
+        return np.full(len(listings), floored(np.sqrt(variance), forecast.floor)), thin
+    grid = _history(prices, as_of - timedelta(hours=window))
+    step = _step_hours(grid.index)
+    sd = np.empty(len(listings))
+    for i, listing in enumerate(listings):
+        levels = _basis_levels(grid, listing)
+        if np.isfinite(levels).sum() < LEAST_ROWS:
+            thin.append(str(listing.row.name))
+            sd[i] = np.nan
+            continue
+        level_sd, reversion = fit_mean_reversion(levels, step) if np.nanstd(levels) > 0 else (0.0, 1.0)
+        sd[i] = floored(np.sqrt(change_variance(level_sd, reversion, hours)), forecast.floor)
+    return sd, thin
+
+
+def _basis_levels(grid: pd.DataFrame, listing: Listing) -> Vector:
+    """log(perp in USD per coin / the coin's own reference), NaN where either is missing."""
+    exchange, symbol = listing.row.name
+    key, own = (exchange, symbol), (INDEX, f"{listing.row['asset']}/USD")
+    quote = (INDEX, f"{listing.row['index_currency']}/USD")
+    if key not in grid.columns or own not in grid.columns:
+        return np.array([])
+    currency = 1.0 if listing.row["index_currency"] == USD else grid[quote].to_numpy()
+    perp = grid[key].to_numpy() / float(listing.row["coins_per_unit"]) * currency
+    return np.asarray(np.log(perp / grid[own].to_numpy()), dtype=float)
+
+
+def risk_model(
+    prices: pd.DataFrame,
+    listings: list[Listing],
+    assets: tuple[str, ...],
+    currencies: tuple[str, ...],
+    forecasts: Forecasts,
+    as_of: datetime,
+    hours: float,
+    findings: Findings,
+) -> tuple[RiskModel, Matrix]:
+    """The factor model over the decision horizon, and the asset covariance it came from."""
+    covariance = asset_covariance(prices, assets, forecasts.assets, as_of, hours, findings)
+    rank = min(forecasts.assets.factors or len(assets), len(assets))
+    loadings, idiosyncratic = factor_form(covariance, rank)
+    basis, thin = basis_volatility(
+        prices, listings, forecasts.basis, as_of, forecasts.assets.window, hours
+    )
+    if thin:
+        message = f"fewer than {LEAST_ROWS} basis levels for {', '.join(thin[:5])}; add history or use basis.method: given"
+        findings.problems.append(Problem("prices", message))
+        basis = np.where(np.isfinite(basis), basis, forecasts.basis.floor)
+    given = forecasts.currencies
+    sd = np.array([max(given.daily_volatility[c], given.floor) for c in currencies]) * np.sqrt(hours / 24.0)
+    # The same perp held in two accounts has one basis.
+    perps = [str(listing.row.name) for listing in listings]
+    _, first, group = np.unique(perps, return_index=True, return_inverse=True)
+    model = RiskModel(
+        asset_loadings=loadings,
+        asset_idiosyncratic=idiosyncratic,
+        basis_sd=basis[first],
+        basis_group=group,
+        currency_loadings=np.diag(sd),
+    )
+    return model, covariance
+
+
+def funding_forecast(
+    funding: pd.DataFrame, listings: list[Listing], forecasts: Forecasts, as_of: datetime, hours: float, holding: float
+) -> Funding:
+    """Expected funding per instrument: the indication first, then the EWMA on its way to the long run."""
+    recent = funding[funding["settlement_time"] > as_of - timedelta(hours=forecasts.funding.window)]
+    groups = {key: group.sort_values("settlement_time") for key, group in recent.groupby(["venue", "symbol"])}
+    rows = [
+        _forecast_one(groups[listing.row.name], forecasts.funding, as_of, hours, holding) for listing in listings
+    ]
+    column = {name: [row[k] for row in rows] for k, name in enumerate(_FORECAST)}
+    return Funding(
+        cost=np.array(column["cost"], dtype=float),
+        total=np.array(column["total"], dtype=float),
+        uncertainty=np.array(column["uncertainty"], dtype=float),
+        next_rate=np.array(column["next_rate"], dtype=float),
+        next_times=tuple(column["next_time"]),
+        interval_hours=np.array(column["interval"], dtype=float),
+        cap=np.array([float(listing.row["funding_cap"]) for listing in listings]),
+    )
+
+
+_FORECAST = ("cost", "total", "uncertainty", "next_rate", "next_time", "interval")
+
+
+def _forecast_one(
+    history: pd.DataFrame, believed: FundingForecast, as_of: datetime, hours: float, holding: float
+) -> tuple[float, float, float, float, datetime, float]:
+    """One instrument's forecast, in the order of `_FORECAST`; `history` is sorted by settlement."""
+    interval = float(history["interval_hours"].iloc[-1])
+    settlement = history["settlement_time"]
+    settled = history[settlement <= as_of]
+    coming = history[settlement > as_of]
+    # At least the next settlement is known, also when none falls within the holding horizon.
+    horizon = as_of + timedelta(hours=holding)
+    until = max(horizon, as_of + timedelta(hours=interval))
+    times = settlement_times(settlement.iloc[-1].to_pydatetime(), interval, as_of, until)
+    hourly = (settled["rate"] / settled["interval_hours"]).to_numpy(dtype=float)
+    ages = ((as_of - settled["settlement_time"]).dt.total_seconds() / 3600).to_numpy(dtype=float)
+    level = ewma_rate(hourly, ages, believed.half_life) if len(hourly) else believed.long_run
+    indicated = float(coming["rate"].iloc[0]) if len(coming) else None
+    reverting = MeanReversion(level * interval, believed.long_run * interval, believed.reversion)
+    rates = expected_rates(times, as_of, interval, indicated, reverting)
+    due = rates[: sum(time <= horizon for time in times)]
+    sd = 0.0
+    if len(hourly) >= _LEAST_PRINTS:
+        sd = funding_uncertainty(hourly * interval, len(due), hours, holding)
+    return holding_cost(due, hours, holding), float(due.sum()), sd, float(rates[0]), times[0], interval

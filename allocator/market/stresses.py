@@ -1,0 +1,86 @@
+"""Each stress of the scenario as arrays: what it does to P&L, margin and collateral."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from allocator.market.types import Index, Instrument, Pocket, Stresses
+from allocator.scenario.schema import Stress
+from models.arrays import Vector
+from models.stress import (
+    ShockedContract,
+    adverse_funding_loss,
+    deduction_factor,
+    margined_notional_factor,
+    pnl_per_usd,
+)
+
+NOW = "now"
+
+
+def stress_arrays(
+    stresses: Mapping[str, Stress],
+    instruments: tuple[Instrument, ...],
+    pockets: tuple[Pocket, ...],
+    currencies: tuple[str, ...],
+    haircut: Vector,
+    funding_cap: Vector,
+    funding_interval: Vector,
+) -> Stresses:
+    """All stresses, with row 0 the unshocked present."""
+    rows = {NOW: Stress(), **stresses}
+    pnl, size_loss, notional, deduction, factor, haircuts = [], [], [], [], [], []
+    for stress in rows.values():
+        shock = _shock(stress, instruments, currencies)
+        gain = pnl_per_usd(shock)
+        settlements = np.floor(stress.funding_at_cap / funding_interval).astype(np.int64)
+        funding = adverse_funding_loss(np.ones(len(instruments)), funding_cap, settlements)
+        # A winner closed at the old mark in share f leaves min(gx, (1−f)gx) = (1−f/2)gx − (f/2)|g||x|.
+        closed = stress.auto_deleveraged / 2
+        pnl.append((1 - closed) * gain)
+        size_loss.append(closed * np.abs(gain) + funding)
+        notional.append(margined_notional_factor(shock))
+        deduction.append(deduction_factor(shock))
+        moves = [_return(stress, pocket.currency, currencies) for pocket in pockets]
+        factor.append(1 + np.array(moves, dtype=float))
+        haircuts.append(np.minimum(haircut + stress.haircut_step, 1.0) if stress.haircut_step else haircut)
+    return Stresses(
+        names=tuple(rows),
+        pnl=np.array(pnl),
+        size_loss=np.array(size_loss),
+        notional=np.array(notional),
+        deduction=np.array(deduction),
+        pocket_factor=np.array(factor),
+        haircut=np.array(haircuts),
+    )
+
+
+def _shock(stress: Stress, instruments: tuple[Instrument, ...], currencies: tuple[str, ...]) -> ShockedContract:
+    def returns(names: list[str]) -> Vector:
+        return np.array([_return(stress, name, currencies) for name in names], dtype=float)
+
+    return ShockedContract(
+        inverse=np.array([i.contract.kind == "inverse" for i in instruments]),
+        asset_return=returns([i.asset for i in instruments]),
+        basis_gap=np.array([stress.basis.get(i.venue, 0.0) for i in instruments], dtype=float),
+        index_return=returns([i.index_currency for i in instruments]),
+        settlement_return=returns([i.settlement_currency for i in instruments]),
+    )
+
+
+def _return(stress: Stress, name: str, currencies: tuple[str, ...]) -> float:
+    """Return of a coin or currency against USD under the stress; USD itself does not move."""
+    if name == "USD":
+        return 0.0
+    if name in currencies:
+        return stress.currencies.get(name, 0.0)
+    return stress.moves.get(name, stress.move)
+
+
+def stressed_rows(selected: Literal["all"] | list[str], names: tuple[str, ...]) -> Index:
+    """Rows of the stresses that a limit selects; the present always counts."""
+    rows = [s for s, name in enumerate(names) if s == 0 or selected == "all" or name in selected]
+    return np.array(rows, dtype=np.int64)

@@ -1,0 +1,265 @@
+"""What a market is: identities as frozen dataclasses, numbers as arrays aligned with them.
+
+Letters used for shapes: n instruments, V venues (margin accounts), A assets, C currencies, P pockets
+(one currency on one venue), R transfer routes, S stresses (row 0 is "now", without a shock).
+Amounts are USD, a position is signed USD notional at mark, rates are per stated interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from allocator.scenario.schema import Limit, Objective
+from models.arrays import Vector
+from models.contracts import Contract
+from models.covariance import RiskModel
+from models.margin import Brackets
+
+Matrix = NDArray[np.float64]
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Account:
+    """A margin account; `name` is its key in the scenario."""
+
+    name: str
+    exchange: str
+    account: str
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A perp in one account. `selection` is the scenario entry that chose it."""
+
+    venue: str
+    exchange: str
+    account: str
+    symbol: str
+    venue_symbol: str
+    asset: str
+    index_currency: str
+    settlement_currency: str
+    contract: Contract
+    brackets: Brackets
+    selection: str
+
+    @property
+    def key(self) -> str:
+        """Unique within a market: venue and unified symbol."""
+        return f"{self.venue} {self.symbol}"
+
+
+@dataclass(frozen=True)
+class Pocket:
+    """The balance of one currency in one account."""
+
+    venue: str
+    currency: str
+
+    @property
+    def key(self) -> str:
+        """Unique within a market."""
+        return f"{self.venue} {self.currency}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """A transfer that may be made: pocket to pocket of one currency."""
+
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class LimitSpec:
+    """A limit as the scenario states it. `key` is its name there, `source` its file and line."""
+
+    key: str
+    limit: Limit
+    source: str
+
+
+@dataclass(frozen=True)
+class Positions:
+    """What is held now, per instrument (n,)."""
+
+    contracts: Vector
+    usd: Vector
+    open_buys_usd: Vector
+    open_sells_usd: Vector
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Per instrument (n,): mark in quote currency, USD per contract, the mark's own time."""
+
+    mark: Vector
+    quote_usd: Vector
+    usd_per_contract: Vector
+    times: tuple[datetime, ...]
+
+
+@dataclass(frozen=True)
+class Funding:
+    """Per instrument (n,). Rates are fractions of notional, positive: longs pay.
+
+    `cost` is φ: USD per USD long over the decision horizon, mean over the holding horizon. `total` is the
+    plain sum over the holding horizon. `uncertainty` is the sd of `cost`. `cap` is per settlement.
+    """
+
+    cost: Vector
+    total: Vector
+    uncertainty: Vector
+    next_rate: Vector
+    next_times: tuple[datetime, ...]
+    interval_hours: Vector
+    cap: Vector
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Per instrument (n,): linear parts, and the whole linear + book cost as max_k(slope·u + intercept).
+
+    `slopes`, `intercepts` are (n, K), padded by repeating the last segment. `capacity_buy/sell` are the
+    largest trades the visible book allows (inf without one). `impact` is bσ/√ADV of the 3/2 law.
+    """
+
+    fee: Vector
+    spread: Vector
+    unit: Vector
+    slopes: Matrix
+    intercepts: Matrix
+    capacity_buy: Vector
+    capacity_sell: Vector
+    impact: Vector
+    adv_usd: Vector
+    depth_buy: Vector
+    depth_sell: Vector
+
+
+@dataclass(frozen=True)
+class Collateral:
+    """Per pocket (P,): balance with unrealised P&L, the haircut, what may leave; per venue (V,) its charge.
+
+    `charge` is the opportunity cost and expected default loss per USD over the decision horizon.
+    """
+
+    balance: Vector
+    unrealised: Vector
+    haircut: Vector
+    withdrawable: Vector
+    charge: Vector
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """Per route (R,): cost per USD sent, whether it arrives before the orders, the most that may be sent.
+
+    `headroom` (1 + S, V) is the margin value in USD that may leave each venue with today's positions still
+    margined: row 0 for initial margin, row 1 + s under stress s; infinite where no limit asks for it.
+    """
+
+    routes: tuple[Route, ...]
+    cost: Vector
+    arrives: NDArray[np.bool_]
+    headroom: Matrix
+
+
+@dataclass(frozen=True)
+class Stresses:
+    """Effects of each stress, row 0 is now.
+
+    P&L of position x is ``pnl·x − size_loss·|x|`` (S, n); maintenance margin is
+    ``max_k(r_k·notional·|x| − d_k·deduction)`` (S, n); pockets are worth `pocket_factor` (S, P) of
+    today's value and take `haircut` (S, P).
+    """
+
+    names: tuple[str, ...]
+    pnl: Matrix
+    size_loss: Matrix
+    notional: Matrix
+    deduction: Matrix
+    pocket_factor: Matrix
+    haircut: Matrix
+
+
+@dataclass(frozen=True)
+class Box:
+    """Bounds on each position that one named limit sets, (n,); infinite where it sets none."""
+
+    name: str
+    kind: str
+    source: str
+    lower: Vector
+    upper: Vector
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What is decided: positions (n,) and amounts sent along each transfer route (R,), USD."""
+
+    positions: Vector
+    transfers: Vector
+
+
+@dataclass(frozen=True)
+class Market:
+    """Everything of one decision.
+
+    `side` (n,) is +1, −1, or 0 where a position may take either sign. `exposure` (A,) counts holdings and
+    coin collateral; `hedged_exposure` (n,) is what each instrument hedges: its own asset's, plus beta times
+    what is cross-hedged by it. `cash` (C,) is stablecoins in and outside the venues.
+    """
+
+    as_of: datetime
+    decision_hours: float
+    holding_hours: float
+    book_usd: float
+    accounts: tuple[Account, ...]
+    instruments: tuple[Instrument, ...]
+    assets: tuple[str, ...]
+    currencies: tuple[str, ...]
+    pockets: tuple[Pocket, ...]
+    venue_of: Index
+    asset_of: Index
+    index_currency_of: Index
+    pocket_of: Index
+    pocket_venue: Index
+    exposure: Vector
+    hedged_exposure: Vector
+    coin_collateral: Matrix
+    cash: Vector
+    leverage: Vector
+    side: Vector
+    positions: Positions
+    prices: Prices
+    funding: Funding
+    costs: Costs
+    collateral: Collateral
+    transfers: Transfers
+    stresses: Stresses
+    risk: RiskModel
+    objective: Objective
+    boxes: tuple[Box, ...]
+    limits: tuple[LimitSpec, ...]
+    notices: tuple[str, ...]
+
+    @property
+    def horizon_share(self) -> float:
+        """h/H: the share of a one-off cost that is charged in the objective."""
+        return self.decision_hours / self.holding_hours
+
+    @property
+    def lower(self) -> Vector:
+        """Tightest lower bound on each position (n,)."""
+        return np.max([box.lower for box in self.boxes], axis=0)  # type: ignore[no-any-return]
+
+    @property
+    def upper(self) -> Vector:
+        """Tightest upper bound on each position (n,)."""
+        return np.min([box.upper for box in self.boxes], axis=0)  # type: ignore[no-any-return]

@@ -1,0 +1,153 @@
+"""Which instruments take part: the scenario's selections met with what the snapshot really holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pandas as pd
+
+from allocator.errors import DataError, Problem
+from allocator.scenario.load import LoadedScenario
+from allocator.scenario.schema import Instruments, Scenario
+
+INDEX = "index"  # the `venue` of reference prices in the prices table
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One selected instrument: its row of the instruments table and the selection that chose it."""
+
+    venue: str
+    selection: str
+    settings: Instruments
+    row: pd.Series
+
+
+@dataclass
+class Findings:
+    """What went wrong (an error) and what is worth telling (a notice) while a market is built."""
+
+    problems: list[Problem] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+    def raise_if_any(self) -> None:
+        """Raise all problems at once."""
+        if self.problems:
+            raise DataError(self.problems)
+
+
+def known(tables: dict[str, pd.DataFrame], as_of: datetime) -> dict[str, pd.DataFrame]:
+    """The rows of every table that were known at `as_of`, oldest first."""
+    return {
+        name: table[table["time"] <= as_of].sort_values("time", kind="stable") for name, table in tables.items()
+    }
+
+
+def newest(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The newest row of each key, indexed by it."""
+    return table.drop_duplicates(keys, keep="last").set_index(keys)
+
+
+def select(loaded: LoadedScenario, tables: dict[str, pd.DataFrame], as_of: datetime, findings: Findings) -> list[Listing]:
+    """Every instrument that takes part, in the order of venues in the scenario, then symbols.
+
+    An instrument whose data are missing or stale is dropped with a notice where its selection says
+    ``on_missing: drop``, and is a problem otherwise.
+    """
+    scenario = loaded.scenario
+    listed = newest(tables["instruments"], ["venue", "symbol"])
+    lacks = _data_check(scenario, tables, as_of)
+    chosen: list[Listing] = []
+    for name, selection in scenario.instruments.items():
+        exchange = scenario.venues[selection.venue].exchange or selection.venue
+        source = loaded.origin(f"instruments.{name}.symbols")
+        for symbol in _symbols(scenario, name, selection, exchange, listed, source, findings):
+            row = listed.loc[(exchange, symbol)]
+            reason = lacks(exchange, symbol, row)
+            if reason is None:
+                chosen.append(Listing(selection.venue, name, selection, row))
+            elif selection.on_missing == "drop":
+                findings.notices.append(f"{selection.venue} {symbol} dropped: {reason}")
+            else:
+                message = f"{selection.venue} {symbol}: {reason}; refresh the data or write on_missing: drop"
+                findings.problems.append(Problem(source, message))
+    order = {venue: position for position, venue in enumerate(scenario.venues)}
+    if not chosen and not findings.problems:
+        findings.problems.append(Problem(loaded.origin("instruments"), "no instrument is left"))
+    return sorted(chosen, key=lambda listing: (order[listing.venue], str(listing.row.name)))
+
+
+def _symbols(
+    scenario: Scenario,
+    name: str,
+    selection: Instruments,
+    exchange: str,
+    listed: pd.DataFrame,
+    source: str,
+    findings: Findings,
+) -> list[str]:
+    """Symbols of one selection: those named, or all of the venue that no other selection names."""
+    there = listed[listed.index.get_level_values("venue") == exchange]
+    available = list(there.index.get_level_values("symbol"))
+    if selection.symbols == "all":
+        named = {
+            symbol
+            for other, peer in scenario.instruments.items()
+            if other != name and peer.venue == selection.venue and peer.symbols != "all"
+            for symbol in peer.symbols
+        }
+        symbols = [symbol for symbol in available if symbol not in named]
+    else:
+        symbols = [symbol for symbol in selection.symbols if symbol in available]
+        for symbol in selection.symbols:
+            if symbol not in available:
+                message = f"{symbol} of {exchange} is not in the instruments table"
+                if selection.on_missing == "drop":
+                    findings.notices.append(f"{selection.venue} {symbol} dropped: not in the instruments table")
+                else:
+                    findings.problems.append(Problem(source, message))
+    if selection.assets is not None:
+        symbols = [symbol for symbol in symbols if there.loc[(exchange, symbol), "asset"] in selection.assets]
+    return symbols
+
+
+def _data_check(
+    scenario: Scenario, tables: dict[str, pd.DataFrame], as_of: datetime
+) -> Callable[[str, str, pd.Series], str | None]:
+    """A function that says what an instrument lacks, or None."""
+    limits = scenario.snapshot.max_age
+    by_symbol = ["venue", "symbol"]
+    times = {
+        name: tables[name].groupby(by_symbol, sort=False)["time"].max()
+        for name in ("prices", "funding", "margin_tiers", "books")
+        if name in tables
+    }
+    ages: dict[str, float] = {
+        "prices": limits.prices,
+        "funding": limits.funding,
+        "margin_tiers": limits.margin_tiers,
+    }
+    if scenario.objective.impact.model == "book":
+        ages["books"] = limits.books
+
+    def lacks(exchange: str, symbol: str, row: pd.Series) -> str | None:
+        if (reason := _too_old("instruments", row["time"], as_of, limits.instruments)) is not None:
+            return reason
+        for name, limit in ages.items():
+            if (exchange, symbol) not in times[name].index:
+                return f"no row in {name}"
+            if (reason := _too_old(name, times[name][(exchange, symbol)], as_of, limit)) is not None:
+                return reason
+        reference = (INDEX, f"{row['asset']}/USD")
+        if reference not in times["prices"].index:
+            return f"no reference price {reference[1]} of venue {INDEX!r} in prices"
+        return _too_old(f"reference price {reference[1]}", times["prices"][reference], as_of, limits.prices)
+
+    return lacks
+
+
+def _too_old(what: str, time: datetime, as_of: datetime, limit_hours: float) -> str | None:
+    age = (as_of - time).total_seconds() / 3600
+    return f"{what} is {age:.1f} h old, the limit is {limit_hours:g} h" if age > limit_hours else None

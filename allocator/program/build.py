@@ -1,0 +1,122 @@
+"""The convex program of a market, compiled once and updated in place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+
+from allocator.evaluate import objective_weights
+from allocator.market.types import Market
+from allocator.program.coefficients import COST, Structure, coefficients, same_structure, structure
+from allocator.program.limits import Context, Rows, bounds, limit_rows, needs_turnover, stresses_needed
+from allocator.program.slots import Slots, StructureChanged
+from allocator.program.variables import Variables, declare, margin
+from allocator.scenario import schema
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """A limit in the compiled program: its constraint, and the breach variable where it is soft."""
+
+    rows: Rows
+    constraint: cp.Constraint
+    breach: cp.Variable | None
+
+
+class Program:
+    """One market's convex program. `vary` names coefficients (or their prefixes) that `update` may change."""
+
+    def __init__(self, market: Market, vary: frozenset[str] = frozenset()) -> None:
+        self.market = market
+        self.shape: Structure = structure(market)
+        self.slots = Slots(_numbers(market, self.shape), vary)
+        self.variables: Variables = declare(market, self.shape, self.slots, needs_turnover(market))
+        margins, tied = {}, list(self.variables.rows)
+        for s in stresses_needed(market):
+            margins[s], rows = margin(market, self.shape, self.slots, self.variables, s)
+            tied += rows
+        context = Context(market, self.variables, self.slots, margins)
+        self.limits = [self._limit(rows) for rows in limit_rows(context)]
+        self.lower, self.upper = self._box()
+        self.limits += [self._limit(rows) for rows in self._norm_limits()]
+        named = [row.constraint for row in self.limits]
+        self.problem = cp.Problem(
+            cp.Minimize(self._objective()),
+            [*tied, *(c for c in (self.lower, self.upper) if c is not None), *named],
+        )
+        if not self.problem.is_dcp(dpp=True):
+            raise AssertionError("the program is not DPP; a coefficient enters as a product of parameters")
+
+    def update(self, market: Market) -> None:
+        """Put another market's numbers in; raise `StructureChanged` where its shape differs."""
+        shape = structure(market)
+        if not same_structure(self.shape, shape):
+            raise StructureChanged("instruments, limits or bounds are of another shape")
+        self.slots.update(_numbers(market, shape))
+        self.market = market
+
+    def _limit(self, rows: Rows) -> LimitRow:
+        if rows.price is None:
+            return LimitRow(rows, rows.value <= rows.bound, None)
+        breach = cp.Variable(rows.value.shape, name=f"breach {rows.name}", nonneg=True)
+        return LimitRow(rows, rows.value <= rows.bound + breach, breach)
+
+    def _box(self) -> tuple[cp.Constraint | None, cp.Constraint | None]:
+        """Bounds on positions as rows, not variable attributes, which would lose their duals."""
+        below, above, x = self.shape.boxed_below, self.shape.boxed_above, self.variables.positions
+        lower = x[below] >= self.slots("box.lower") if len(below) else None
+        upper = x[above] <= self.slots("box.upper") if len(above) else None
+        return lower, upper
+
+    def _norm_limits(self) -> list[Rows]:
+        """Volatility and cost limits, which speak of the objective's own terms."""
+        found = []
+        root = float(np.sqrt(self.market.objective.risk_aversion_per_usd * self.market.book_usd / COST))
+        volatility = cp.norm(cp.hstack(self.variables.factors), 2) / root
+        for spec in self.market.limits:
+            if isinstance(spec.limit, schema.Volatility):
+                name = f"limits.{spec.key}.max"
+                found.append(
+                    Rows(name, "volatility", spec.source, ("book",), volatility, self.slots(name), None)
+                )
+        mode = self.market.objective.mode
+        if mode == "min_cost":
+            name = "objective.volatility_limit"
+            found.append(Rows(name, "volatility", name, ("book",), volatility, self.slots(name), None))
+        elif mode == "min_variance":
+            name = "objective.cost_budget"
+            cost = COST * self._cost()
+            found.append(Rows(name, "cost_budget", name, ("book",), cost, self.slots(name), None))
+        return found
+
+    def _risk(self) -> cp.Expression:
+        return 0.5 * sum(cp.sum_squares(g) for g in self.variables.factors)
+
+    def _cost(self) -> cp.Expression:
+        """All terms but risk, in bp of the book."""
+        v, slots = self.variables, self.slots
+        terms = [slots("funding.cost") @ v.positions, slots("cost.share") * cp.sum(v.cost)]
+        if v.uncertainty is not None:
+            terms.append(cp.norm(v.uncertainty, 2))
+        if self.market.transfers.routes:
+            terms.append(slots("transfer.charged") @ v.transfers)
+        if np.any(self.market.collateral.charge > 0):
+            # A debt is charged nothing, and no credit is given for it.
+            owed = np.isin(np.arange(len(self.market.pockets)), self.shape.debts).astype(float)
+            kept = cp.multiply(1 - owed, v.kept) + cp.multiply(owed, cp.pos(v.kept))
+            terms.append(slots("collateral.charge") @ (kept if owed.any() else v.kept))
+        return sum(terms[1:], terms[0])
+
+    def _objective(self) -> cp.Expression:
+        risk, rest = objective_weights(self.market)
+        total = risk * self._risk() + rest * self._cost()
+        for row in self.limits:
+            if row.breach is not None and row.rows.price is not None:
+                total = total + row.rows.price / COST * cp.sum(row.breach)
+        return total
+
+
+def _numbers(market: Market, shape: Structure) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    return {**coefficients(market, shape), **bounds(market)}

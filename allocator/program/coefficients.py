@@ -1,0 +1,185 @@
+"""Every number of the program, scaled to order one, from one function of the market.
+
+Amounts are divided by U, the book's size; the objective and trade costs by U·bp (`COST`), since costs are
+basis points of the book. A coefficient is a *product* that enters the program linearly (√λ·F, φ/bp,
+r_k·ν, h/H, …), so that each may be a parameter and the program stays DPP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import scipy.sparse as sp
+
+from allocator.market.types import Index, Market
+from models.arrays import Vector
+
+COST = 1e-4  # unit of cost, as a share of the book
+
+
+@dataclass(frozen=True)
+class MarginRows:
+    """Affine pieces of all maintenance schedules: piece j bounds instrument `instrument[j]`."""
+
+    instrument: Index
+    rate: Vector
+    deduction_usd: Vector
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What fixes the shape of the compiled program: changing any of it needs a rebuild."""
+
+    segments: tuple[Index, Index]
+    margin: MarginRows
+    side: Vector
+    boxed_below: Index
+    boxed_above: Index
+    ordered: Index
+    has_impact: bool
+    has_idiosyncratic: bool
+    has_funding_uncertainty: bool
+    has_size_loss: bool
+    haircut_pockets: Index
+    debts: Index
+    signature: str
+
+
+def structure(market: Market) -> Structure:
+    """The shape of this market's program."""
+    slopes, cuts = market.costs.slopes, market.costs.intercepts
+    fresh = np.ones(slopes.shape, dtype=bool)
+    fresh[:, 1:] = (np.diff(slopes, axis=1) != 0) | (np.diff(cuts, axis=1) != 0)
+    segment_rows, segment_columns = np.nonzero(fresh)
+    brackets = [i.brackets for i in market.instruments]
+    return Structure(
+        segments=(segment_rows, segment_columns),
+        margin=MarginRows(
+            instrument=np.repeat(np.arange(len(brackets)), [len(b.rates) for b in brackets]),
+            rate=np.concatenate([b.rates for b in brackets]),
+            deduction_usd=np.concatenate([b.deductions_usd for b in brackets]),
+        ),
+        side=market.side,
+        boxed_below=np.flatnonzero(np.isfinite(market.lower)),
+        boxed_above=np.flatnonzero(np.isfinite(market.upper)),
+        ordered=np.flatnonzero(market.positions.open_buys_usd + market.positions.open_sells_usd > 0),
+        has_impact=bool(np.any(market.costs.impact > 0)),
+        has_idiosyncratic=bool(np.any(market.risk.asset_idiosyncratic > 0)),
+        has_funding_uncertainty=market.objective.funding_uncertainty_aversion > 0,
+        has_size_loss=bool(np.any(market.stresses.size_loss > 0)),
+        haircut_pockets=np.flatnonzero(np.any(market.stresses.haircut > 0, axis=0)),
+        debts=np.flatnonzero(market.collateral.balance < 0),
+        signature=_signature(market),
+    )
+
+
+def _signature(market: Market) -> str:
+    """A text equal for two markets exactly when names and choices that shape the program are equal."""
+    limits = [
+        (spec.key, spec.limit.soft is not None)
+        + tuple(v for v in (getattr(spec.limit, f) for f in type(spec.limit).model_fields) if not isinstance(v, float))
+        for spec in market.limits
+    ]
+    return repr(
+        (
+            [i.key for i in market.instruments],
+            [p.key for p in market.pockets],
+            market.assets,
+            market.currencies,
+            market.transfers.routes,
+            list(market.transfers.arrives),
+            market.stresses.names,
+            market.objective.mode,
+            market.objective.tie_break,
+            limits,
+            [(box.name, box.kind) for box in market.boxes],
+        )
+    )
+
+
+def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
+    """All numbers of the core program by name. Limits add theirs (`allocator.program.limits`)."""
+    book, risk = market.book_usd, market.risk
+    root = np.sqrt(market.objective.risk_aversion_per_usd * book / COST)
+    rows, columns = shape.segments
+    margin, stress = shape.margin, market.stresses
+    result: dict[str, Vector] = {
+        "risk.asset": root * risk.asset_loadings,
+        "risk.idiosyncratic": root * risk.asset_idiosyncratic,
+        "risk.basis": root * risk.basis_sd,
+        "risk.currency": root * risk.currency_loadings,
+        "exposure": market.exposure / book,
+        "cash": market.cash / book,
+        "previous": market.positions.usd / book,
+        "box.lower": market.lower[shape.boxed_below] / book,
+        "box.upper": market.upper[shape.boxed_above] / book,
+        "funding.cost": market.funding.cost / COST,
+        "funding.uncertainty": market.objective.funding_uncertainty_aversion * market.funding.uncertainty / COST,
+        "cost.share": np.array(market.horizon_share),
+        "cost.slopes": market.costs.slopes[rows, columns] / COST,
+        "cost.intercepts": market.costs.intercepts[rows, columns] / (book * COST),
+        "cost.impact": market.costs.impact * np.sqrt(book) / COST,
+        "transfer.cost": market.transfers.cost,
+        "transfer.gross": 1 + market.transfers.cost,
+        "transfer.withdrawable": _withdrawable(market) / book,
+        "transfer.charged": market.horizon_share * market.transfers.cost / COST,
+        "collateral.balance": market.collateral.balance / book,
+        "collateral.charge": market.collateral.charge[market.pocket_venue] / COST,
+        "margin.initial": 1.0 / market.leverage,
+        "open.buys": market.positions.open_buys_usd[shape.ordered] / book,
+        "open.sells": market.positions.open_sells_usd[shape.ordered] / book,
+    }
+    for s in range(len(stress.names)):
+        result[f"stress.{s}.pnl"] = stress.pnl[s]
+        result[f"stress.{s}.size_loss"] = stress.size_loss[s]
+        result[f"stress.{s}.pocket"] = stress.pocket_factor[s]
+        result[f"stress.{s}.counted"] = (1 - stress.haircut[s])[shape.haircut_pockets]
+        result[f"stress.{s}.rate"] = margin.rate * stress.notional[s, margin.instrument]
+        result[f"stress.{s}.deduction"] = margin.deduction_usd * stress.deduction[s, margin.instrument] / book
+    for row, headroom in enumerate(market.transfers.headroom):
+        s = max(row - 1, 0)
+        result[f"transfer.{row}.counted"] = stress.pocket_factor[s] * (1 - stress.haircut[s])
+        result[f"transfer.{row}.headroom"] = headroom[np.isfinite(headroom)] / book
+    return result
+
+
+def _withdrawable(market: Market) -> Vector:
+    """What may leave each pocket that is the source of some route."""
+    sources = np.unique(np.array([route.source for route in market.transfers.routes], dtype=np.int64))
+    return market.collateral.withdrawable[sources]
+
+
+def incidence(owner: Index, owners: int) -> sp.csr_array:
+    """Matrix (owners, n) that sums over what each owner owns; an owner of −1 owns nothing."""
+    kept = np.flatnonzero(owner >= 0)
+    return sp.csr_array((np.ones(len(kept)), (owner[kept], kept)), shape=(owners, len(owner)))
+
+
+def transfer_matrices(market: Market) -> tuple[sp.csr_array, sp.csr_array, sp.csr_array]:
+    """(P, R) matrices of what leaves each pocket, what arrives before the orders, and all that arrives."""
+    routes = market.transfers.routes
+    pockets, columns = len(market.pockets), np.arange(len(routes))
+    source = np.array([r.source for r in routes], dtype=np.int64)
+    target = np.array([r.target for r in routes], dtype=np.int64)
+    ones, shape = np.ones(len(routes)), (pockets, len(routes))
+    out = sp.csr_array((ones, (source, columns)), shape=shape)
+    into = sp.csr_array((ones, (target, columns)), shape=shape)
+    before = sp.csr_array((market.transfers.arrives.astype(float), (target, columns)), shape=shape)
+    return out, before, into
+
+
+def same_structure(one: Structure, other: Structure) -> bool:
+    """Whether a program compiled for one market can be updated to the other."""
+
+    def equal(a: object, b: object) -> bool:
+        if isinstance(a, np.ndarray):
+            return np.array_equal(a, np.asarray(b))
+        if isinstance(a, tuple) and isinstance(b, tuple):
+            return len(a) == len(b) and all(map(equal, a, b))
+        if isinstance(a, MarginRows) and isinstance(b, MarginRows):
+            return equal(a.instrument, b.instrument)
+        return bool(a == b)
+
+    return all(equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(Structure))

@@ -1,0 +1,207 @@
+"""The decision and everything derived from it, as CVXPY variables tied by affine rows.
+
+Arguments of cones and squares, and whatever a parameter multiplies, are variables of their own: that keeps
+the program DPP and its factors sparse. Amounts are in units of the book, costs in bp of the book.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cvxpy as cp
+import numpy as np
+import scipy.sparse as sp
+
+from allocator.market.types import Market
+from allocator.program.coefficients import COST, Structure, incidence, transfer_matrices
+from allocator.program.slots import Slots
+
+
+@dataclass(frozen=True)
+class Margin:
+    """Per stress: what each pocket counts for (P,), and each instrument's maintenance margin (n,)."""
+
+    counted: cp.Expression
+    maintenance: cp.Expression
+
+
+@dataclass(frozen=True)
+class Variables:
+    """Expressions over the decision; `rows` are the constraints that define them.
+
+    `factors` is √λ·F·y in blocks, whose norm is √λ times the volatility; `cost` is cash in bp of the book.
+    """
+
+    positions: cp.Variable
+    trades: cp.Variable
+    transfers: cp.Variable
+    size: cp.Expression
+    order_size: cp.Expression
+    turnover: cp.Variable
+    cost: cp.Expression
+    balance: cp.Variable
+    delta: cp.Variable
+    factors: tuple[cp.Variable, ...]
+    uncertainty: cp.Variable | None
+    kept: cp.Variable
+    rows: tuple[cp.Constraint, ...]
+
+
+def declare(market: Market, shape: Structure, slots: Slots, needs_turnover: bool) -> Variables:
+    """All variables of the core program and the rows that tie them together."""
+    n, routes = len(market.instruments), len(market.transfers.routes)
+    x, z, t = cp.Variable(n, name="positions"), cp.Variable(n, name="trades"), cp.Variable(routes, name="transfers")
+    rows: list[cp.Constraint] = [z == x - slots("previous")]
+    size = _sizes(x, shape, rows)
+    cost = _costs(z, shape, slots, rows)
+    turnover = cp.Variable(n, name="turnover")
+    if needs_turnover:
+        rows += [turnover >= z, turnover >= -z]
+    delta = cp.Variable(len(market.assets), name="delta")
+    rows.append(delta == slots("exposure") + incidence(market.asset_of, len(market.assets)) @ x)
+    balance, kept = _balances(market, t, cost, slots, rows)
+    return Variables(
+        positions=x,
+        trades=z,
+        transfers=t,
+        size=size,
+        order_size=_order_size(x, size, shape, slots, rows),
+        turnover=turnover,
+        cost=cost,
+        balance=balance,
+        delta=delta,
+        factors=_factors(market, x, delta, shape, slots, rows),
+        uncertainty=_uncertainty(x, shape, slots, rows),
+        kept=kept,
+        rows=tuple(rows),
+    )
+
+
+def _sizes(x: cp.Variable, shape: Structure, rows: list[cp.Constraint]) -> cp.Expression:
+    """|x|: linear where the side is fixed, an epigraph variable where it is free."""
+    free = np.flatnonzero(shape.side == 0)
+    size = cp.multiply(shape.side, x)
+    if len(free):
+        w = cp.Variable(len(free), name="free_size")
+        rows += [w >= x[free], w >= -x[free]]
+        size = size + incidence(_spread(free, x.size), len(free)).T @ w
+    return size
+
+
+def _spread(chosen: np.ndarray, n: int) -> np.ndarray:  # type: ignore[type-arg]
+    """Owner array (n,): position within `chosen`, −1 for what is not chosen."""
+    owner = np.full(n, -1, dtype=np.int64)
+    owner[chosen] = np.arange(len(chosen))
+    return owner
+
+
+def _order_size(
+    x: cp.Variable, size: cp.Expression, shape: Structure, slots: Slots, rows: list[cp.Constraint]
+) -> cp.Expression:
+    """max(|x + open buys|, |x − open sells|): the size initial margin is asked for."""
+    chosen = shape.ordered
+    if not len(chosen):
+        return size
+    w = cp.Variable(len(chosen), name="order_size")
+    rows += [w >= x[chosen] + slots("open.buys"), w >= slots("open.sells") - x[chosen]]
+    rest = np.ones(x.size)
+    rest[chosen] = 0.0
+    return cp.multiply(rest, size) + incidence(_spread(chosen, x.size), len(chosen)).T @ w
+
+
+def _costs(z: cp.Variable, shape: Structure, slots: Slots, rows: list[cp.Constraint]) -> cp.Expression:
+    """Cash cost of each trade in bp of the book: linear and book walk by segments, 3/2 impact by cones."""
+    instrument, _ = shape.segments
+    c = cp.Variable(z.size, name="cost")
+    rows.append(c[instrument] >= cp.multiply(slots("cost.slopes"), z[instrument]) + slots("cost.intercepts"))
+    if not shape.has_impact:
+        return c
+    # p ≥ |z|^(3/2) through z² ≤ p·r, r² ≤ w, |z| ≤ w: two rotated cones per instrument.
+    p, r, w = (cp.Variable(z.size, name=name) for name in ("impact", "impact_root", "impact_size"))
+    one = np.ones(z.size)
+    rows += [
+        w >= z,
+        w >= -z,
+        cp.SOC(p + r, cp.vstack([2 * w, p - r]), axis=0),
+        cp.SOC(w + one, cp.vstack([2 * r, w - one]), axis=0),
+    ]
+    return c + cp.multiply(slots("cost.impact"), p)
+
+
+def _balances(
+    market: Market, t: cp.Variable, cost: cp.Expression, slots: Slots, rows: list[cp.Constraint]
+) -> tuple[cp.Variable, cp.Variable]:
+    """Pocket balances as margin counts them; and as they will be: what is in transit there, costs apart."""
+    pockets = len(market.pockets)
+    balance, kept = cp.Variable(pockets, name="balance"), cp.Variable(pockets, name="kept")
+    paid = COST * (incidence(market.pocket_of, pockets) @ cost)
+    if not market.transfers.routes:
+        rows += [balance == slots("collateral.balance") - paid, kept == slots("collateral.balance")]
+        return balance, kept
+    out, before, into = transfer_matrices(market)
+    left = slots("collateral.balance") - out @ (t + cp.multiply(slots("transfer.cost"), t))
+    rows += [balance == left + before @ t - paid, kept == left + into @ t, t >= 0]
+    return balance, kept
+
+
+def _factors(
+    market: Market,
+    x: cp.Variable,
+    delta: cp.Variable,
+    shape: Structure,
+    slots: Slots,
+    rows: list[cp.Constraint],
+) -> tuple[cp.Variable, ...]:
+    """√λ·F·y in blocks: common factors, idiosyncratic, basis, quote currencies."""
+    risk = market.risk
+    blocks: list[cp.Variable] = []
+
+    def tie(name: str, expression: cp.Expression) -> None:
+        g = cp.Variable(expression.size, name=name)
+        rows.append(g == expression)
+        blocks.append(g)
+
+    tie("factor_asset", slots("risk.asset") @ delta)
+    if shape.has_idiosyncratic:
+        tie("factor_idiosyncratic", cp.multiply(slots("risk.idiosyncratic"), delta))
+    groups = incidence(risk.basis_group, len(risk.basis_sd))
+    tie("factor_basis", cp.multiply(slots("risk.basis"), groups @ x))
+    if len(market.currencies):
+        quote = cp.Variable(len(market.currencies), name="currency_exposure")
+        rows.append(quote == slots("cash") - incidence(market.index_currency_of, len(market.currencies)) @ x)
+        tie("factor_currency", slots("risk.currency") @ quote)
+    return tuple(blocks)
+
+
+def _uncertainty(
+    x: cp.Variable, shape: Structure, slots: Slots, rows: list[cp.Constraint]
+) -> cp.Variable | None:
+    if not shape.has_funding_uncertainty:
+        return None
+    u = cp.Variable(x.size, name="funding_uncertainty")
+    rows.append(u == cp.multiply(slots("funding.uncertainty"), x))
+    return u
+
+
+def margin(market: Market, shape: Structure, slots: Slots, v: Variables, s: int) -> tuple[Margin, list[cp.Constraint]]:
+    """Equity and maintenance margin under stress s: concave and convex, by affine pieces."""
+    rows: list[cp.Constraint] = []
+    gain = cp.multiply(slots(f"stress.{s}.pnl"), v.positions)
+    if shape.has_size_loss:
+        gain = gain - cp.multiply(slots(f"stress.{s}.size_loss"), v.size)
+    pockets = len(market.pockets)
+    worth = cp.Variable(pockets, name=f"worth_{s}")
+    rows.append(worth == cp.multiply(slots(f"stress.{s}.pocket"), v.balance) + incidence(market.pocket_of, pockets) @ gain)
+    counted: cp.Expression = worth
+    cut = shape.haircut_pockets
+    if len(cut):
+        q = cp.Variable(len(cut), name=f"counted_{s}")
+        rows += [q <= worth[cut], q <= cp.multiply(slots(f"stress.{s}.counted"), worth[cut])]
+        whole = np.ones(pockets)
+        whole[cut] = 0.0
+        counted = cp.multiply(whole, worth) + incidence(_spread(cut, pockets), len(cut)).T @ q
+    m = cp.Variable(v.positions.size, name=f"maintenance_{s}")
+    at = shape.margin.instrument
+    spread = sp.csr_array(incidence(at, v.positions.size).T)
+    rows.append(spread @ m >= cp.multiply(slots(f"stress.{s}.rate"), spread @ v.size) - slots(f"stress.{s}.deduction"))
+    return Margin(counted, m), rows

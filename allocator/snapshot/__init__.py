@@ -1,0 +1,1 @@
+"""Snapshot folders: the tables a decision is made from, read and checked at one door."""

@@ -1,0 +1,86 @@
+"""Array types and the checks every formula makes on its input."""
+
+from collections.abc import Mapping
+from typing import TypeVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Vector = NDArray[np.float64]
+IntVector = NDArray[np.int64]
+BoolVector = NDArray[np.bool_]
+
+Number = TypeVar("Number", float, Vector)
+"""A float or an array: functions marked with it return what they were given."""
+
+
+def finite(name: str, array: ArrayLike) -> Vector:
+    """Return `array` as float64; NaN or infinity is a ValueError that names `name` and the place."""
+    values = np.asarray(array, dtype=np.float64)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        raise ValueError(f"{name}{_first(bad)} is {values[bad].flat[0]}: give a finite number")
+    return values
+
+
+def positive(name: str, array: ArrayLike) -> Vector:
+    """Like `finite`, and every value must be > 0."""
+    values = finite(name, array)
+    return _require(name, values, values > 0.0, "a number > 0")
+
+
+def non_negative(name: str, array: ArrayLike) -> Vector:
+    """Like `finite`, and every value must be >= 0."""
+    values = finite(name, array)
+    return _require(name, values, values >= 0.0, "a number >= 0")
+
+
+def fraction(name: str, array: ArrayLike) -> Vector:
+    """Like `finite`, and every value must lie in [0, 1]."""
+    values = finite(name, array)
+    return _require(name, values, (values >= 0.0) & (values <= 1.0), "a fraction between 0 and 1")
+
+
+def same_shape(arrays: Mapping[str, Vector]) -> None:
+    """ValueError naming both arguments unless all arrays have one shape."""
+    names = list(arrays)
+    first = arrays[names[0]].shape
+    for name in names[1:]:
+        if arrays[name].shape != first:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, {names[0]} has {first}: give one shape")
+
+
+@overload
+def like(given: float, values: ArrayLike) -> float: ...
+@overload
+def like(given: Vector, values: ArrayLike) -> Vector: ...
+def like(given: float | Vector, values: ArrayLike) -> float | Vector:
+    """`values` as a float64 array, or as a float where `given` and the result are single numbers."""
+    array = np.asarray(values, dtype=np.float64)
+    return array if isinstance(given, np.ndarray) or array.ndim else float(array)
+
+
+def indices(name: str, array: ArrayLike, count: int, lowest: int = 0) -> IntVector:
+    """Return `array` as whole numbers in [lowest, count); ValueError naming `name` otherwise."""
+    values = np.asarray(array)
+    if values.size and values.dtype.kind not in "iu":
+        raise ValueError(f"{name} has type {values.dtype}: give whole numbers")
+    bad = (values < lowest) | (values >= count)
+    if bad.any():
+        raise ValueError(
+            f"{name}{_first(bad)} is {values[bad].flat[0]}: give a number from {lowest} to {count - 1}"
+        )
+    return values.astype(np.int64)
+
+
+def _require(name: str, values: Vector, good: BoolVector, wanted: str) -> Vector:
+    bad = np.asarray(~good)
+    if bad.any():
+        raise ValueError(f"{name}{_first(bad)} is {values[bad].flat[0]:g}: give {wanted}")
+    return values
+
+
+def _first(bad: BoolVector) -> str:
+    if bad.ndim == 0:
+        return ""
+    return "[" + ", ".join(str(int(i)) for i in np.argwhere(bad)[0]) + "]"

@@ -1,0 +1,220 @@
+"""Variance of the book's P&L in factor form, its sources and gradient, and estimates of the covariance.
+
+P&L over the decision horizon, in USD:
+
+    sum_a delta_a·R_a + sum_g (sum_{i in g} x_i)·B_g + sum_c k_c·Q_c
+
+with R the asset returns (factors plus idiosyncratic), B the basis returns of the groups of instruments that
+share one basis, and Q the returns of the quote currencies; R, B and Q are uncorrelated with each other. All
+are fractions.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from models.arrays import IntVector, Vector, finite, indices, non_negative, positive
+
+_PSD_TOLERANCE = 1e-9
+_MIN_OVERLAP = 2
+
+
+@dataclass(frozen=True)
+class RiskModel:
+    """Standard deviations and loadings over the decision horizon, as fractions.
+
+    asset_loadings (k, A) and asset_idiosyncratic (A,): cov(R) = loadings.T @ loadings + diag(idiosyncratic²).
+    basis_sd (G,), basis_group (n,): instrument i has the basis of group basis_group[i].
+    currency_loadings (C, C): cov(Q) = loadings.T @ loadings. Errors: ValueError on shapes, NaN, negative sd.
+    """
+
+    asset_loadings: Vector
+    asset_idiosyncratic: Vector
+    basis_sd: Vector
+    basis_group: IntVector
+    currency_loadings: Vector
+
+    def __post_init__(self) -> None:
+        loadings = finite("asset_loadings", self.asset_loadings)
+        assets = non_negative("asset_idiosyncratic", self.asset_idiosyncratic)
+        currencies = finite("currency_loadings", self.currency_loadings)
+        if loadings.ndim != 2 or loadings.shape[1:] != assets.shape:
+            raise ValueError(
+                f"asset_loadings {loadings.shape}: give (factors, {assets.size}), a column per asset"
+            )
+        if currencies.ndim != 2:
+            raise ValueError(
+                f"currency_loadings {currencies.shape}: give a matrix with a column per currency"
+            )
+        indices("basis_group", self.basis_group, non_negative("basis_sd", self.basis_sd).size)
+
+
+class VarianceGradient(NamedTuple):
+    """Derivatives of the variance by asset delta (A,), position (n,) and currency exposure (C,).
+
+    The one by position is through its basis alone; a position moves delta and currency exposure too, which
+    the caller adds by the chain rule.
+    """
+
+    delta: Vector
+    positions: Vector
+    currency_exposure: Vector
+
+
+def variance_by_source(
+    model: RiskModel, delta: Vector, positions: Vector, currency_exposure: Vector
+) -> dict[str, float]:
+    """Variance in USD² by source: asset (common factors), basis, quote, idiosyncratic; the sum is `variance`.
+
+    delta (A,): USD exposure plus positions per asset. positions (n,): USD. currency_exposure (C,): USD, > 0
+    owns it.
+    """
+    _check_book(model, delta, positions, currency_exposure)
+    return {
+        "asset": float(np.sum((model.asset_loadings @ delta) ** 2)),
+        "basis": float(np.sum((model.basis_sd * _by_group(model, positions)) ** 2)),
+        "quote": float(np.sum((model.currency_loadings @ currency_exposure) ** 2)),
+        "idiosyncratic": float(np.sum((model.asset_idiosyncratic * delta) ** 2)),
+    }
+
+
+def variance(model: RiskModel, delta: Vector, positions: Vector, currency_exposure: Vector) -> float:
+    """Variance of the P&L over the decision horizon, USD²."""
+    return sum(variance_by_source(model, delta, positions, currency_exposure).values())
+
+
+def variance_gradient(
+    model: RiskModel, delta: Vector, positions: Vector, currency_exposure: Vector
+) -> VarianceGradient:
+    """Partial derivatives of `variance`, in USD."""
+    _check_book(model, delta, positions, currency_exposure)
+    basis = model.basis_sd**2 * _by_group(model, positions)
+    return VarianceGradient(
+        delta=2.0 * _asset_covariance_times(model, delta),
+        positions=2.0 * basis[model.basis_group],
+        currency_exposure=2.0 * (model.currency_loadings.T @ (model.currency_loadings @ currency_exposure)),
+    )
+
+
+def variance_by_asset(model: RiskModel, delta: Vector, positions: Vector, asset_of: IntVector) -> Vector:
+    """Euler allocation (A,) in USD² of the asset, idiosyncratic and basis variance; it sums to these three.
+
+    asset_of (n,): the asset of each instrument. An asset that diversifies the others has a negative share.
+    """
+    _check_book(model, delta, positions, np.zeros(model.currency_loadings.shape[1]))
+    basis = positions * (model.basis_sd**2 * _by_group(model, positions))[model.basis_group]
+    owners = indices("asset_of", asset_of, delta.size)
+    by_basis = np.bincount(owners, weights=basis, minlength=delta.size)
+    return np.asarray(delta * _asset_covariance_times(model, delta) + by_basis, dtype=np.float64)
+
+
+def factor_form(covariance: ArrayLike, rank: int) -> tuple[Vector, Vector]:
+    """Loadings (rank, A) and sd (A,) such that loadings.T @ loadings + diag(sd²) is near `covariance`.
+
+    Keeps the `rank` largest eigen-directions and moves the rest of the diagonal to the idiosyncratic part, so
+    every asset's own variance is exact at any rank and the whole matrix at full rank. Errors: not symmetric,
+    not PSD, rank.
+    """
+    cov = _symmetric(covariance)
+    if not 0 <= rank <= len(cov):
+        raise ValueError(f"rank is {rank}: write a whole number from 0 to {len(cov)}")
+    values, vectors = np.linalg.eigh(cov)
+    if values.size and values[0] < -_PSD_TOLERANCE * max(float(values[-1]), 0.0):
+        raise ValueError(f"covariance is not positive semidefinite: its lowest eigenvalue is {values[0]:.3g}")
+    kept = slice(len(cov) - rank, None)
+    loadings = np.sqrt(np.maximum(values[kept], 0.0))[::-1, None] * vectors[:, kept].T[::-1]
+    if rank == len(cov):
+        return loadings, np.zeros(len(cov))
+    return loadings, np.sqrt(np.maximum(np.diag(cov) - np.sum(loadings**2, axis=0), 0.0))
+
+
+def ewma_covariance(returns: ArrayLike, half_life_rows: float) -> Vector:
+    """Covariance (A, A) per row of returns (T, A) in time order, NaN where one is missing.
+
+    Each pair uses the rows where both are present, with weights 0.5^(age in rows / half life) and mean zero,
+    as the mean of returns over hours is far below its error. Pairwise estimates may be indefinite: negative
+    eigenvalues of the correlation matrix are then set to 0 and its diagonal rescaled to 1, so that variances
+    stay as estimated. Errors: ValueError for infinity, or two columns that share fewer than 2 rows.
+    """
+    rows = np.asarray(returns, dtype=np.float64)
+    if rows.ndim != 2 or bool(np.isinf(rows).any()):
+        raise ValueError(f"returns {rows.shape}: give a matrix (rows, assets) of numbers, NaN where missing")
+    present = np.isfinite(rows)
+    overlap = present.astype(np.float64).T @ present
+    if bool((overlap < _MIN_OVERLAP).any()):
+        a, b = np.argwhere(overlap < _MIN_OVERLAP)[0]
+        raise ValueError(
+            f"returns: columns {a} and {b} share {overlap[a, b]:.0f} rows, give at least {_MIN_OVERLAP}"
+        )
+    ages = np.arange(len(rows))[::-1]
+    weights = 0.5 ** (ages / float(positive("half_life_rows", half_life_rows)))
+    filled = np.where(present, rows, 0.0)
+    weighted = weights[:, None] * present
+    mass = weighted.T @ present
+    if bool((mass <= np.finfo(np.float64).tiny).any()):
+        raise ValueError(
+            "returns: two columns last met too many half-lives ago to weigh anything, give newer rows"
+        )
+    return _repaired(np.asarray(((weights[:, None] * filled).T @ filled) / mass))
+
+
+def scale_to_horizon(covariance: ArrayLike, step_hours: float, hours: float) -> Vector:
+    """Covariance over `hours` from one per `step_hours`, for returns without memory: times their ratio."""
+    return _symmetric(covariance) * (
+        float(positive("hours", hours)) / float(positive("step_hours", step_hours))
+    )
+
+
+def floor_volatility(covariance: ArrayLike, floor_sd: ArrayLike) -> Vector:
+    """Raise each variance to at least floor_sd², a number or (A,), by adding uncorrelated variance.
+
+    Covariances stay as they are, so a floor never invents a cross-hedge, and the matrix stays PSD.
+    """
+    cov = _symmetric(covariance)
+    missing = np.maximum(non_negative("floor_sd", floor_sd) ** 2 - np.diag(cov), 0.0)
+    return np.asarray(cov + np.diag(missing))
+
+
+def _check_book(model: RiskModel, delta: Vector, positions: Vector, currency_exposure: Vector) -> None:
+    expected = (
+        ("delta", delta, model.asset_idiosyncratic.size),
+        ("positions", positions, model.basis_group.size),
+        ("currency_exposure", currency_exposure, model.currency_loadings.shape[1]),
+    )
+    for name, values, count in expected:
+        if finite(name, values).shape != (count,):
+            raise ValueError(f"{name} has shape {np.shape(values)}: give ({count},)")
+
+
+def _by_group(model: RiskModel, positions: Vector) -> Vector:
+    return np.bincount(model.basis_group, weights=positions, minlength=model.basis_sd.size).astype(np.float64)
+
+
+def _asset_covariance_times(model: RiskModel, delta: Vector) -> Vector:
+    factors = model.asset_loadings.T @ (model.asset_loadings @ delta)
+    return np.asarray(factors + model.asset_idiosyncratic**2 * delta, dtype=np.float64)
+
+
+def _symmetric(covariance: ArrayLike) -> Vector:
+    cov = finite("covariance", covariance)
+    if cov.ndim != 2 or cov.shape[0] != cov.shape[1]:
+        raise ValueError(f"covariance has shape {cov.shape}: give a square matrix")
+    if not np.allclose(cov, cov.T, rtol=1e-9, atol=1e-12 * float(np.max(np.abs(cov), initial=0.0))):
+        raise ValueError("covariance is not symmetric: give cov(a, b) = cov(b, a)")
+    return np.asarray(0.5 * (cov + cov.T))
+
+
+def _repaired(covariance: Vector) -> Vector:
+    cov = 0.5 * (covariance + covariance.T)
+    values = np.linalg.eigvalsh(cov)
+    if values.size == 0 or values[0] >= -_PSD_TOLERANCE * float(values[-1]):
+        return cov
+    sd = np.sqrt(np.diag(cov))
+    scale = np.where(sd > 0.0, sd, 1.0)
+    values, vectors = np.linalg.eigh(cov / np.outer(scale, scale))
+    clipped = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    own = np.sqrt(np.diag(clipped))
+    correlation = clipped / np.outer(np.where(own > 0.0, own, 1.0), np.where(own > 0.0, own, 1.0))
+    return np.asarray(correlation * np.outer(sd, sd))

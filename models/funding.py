@@ -1,0 +1,182 @@
+"""Funding: when it settles, what rate to expect, what holding costs and how uncertain that is.
+
+Positive rate: longs pay shorts. A rate is a fraction *per settlement interval* unless said otherwise.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from models.arrays import Vector, finite, fraction, non_negative, positive
+
+_STANDARD_HOURS = 8.0
+_PERCENT_MEDIAN = 20e-4
+_DEFAULT_PERCENT = 0.01
+_DEFAULT_SHARE = 0.2
+_DEFAULT_COUNT = 10
+_MAX_AUTOCORRELATION = 0.99
+_MIN_HISTORY = 3
+
+
+@dataclass(frozen=True)
+class MeanReversion:
+    """A rate that decays from its recent level to a long-run rate; both per settlement interval.
+
+    level: the recent (EWMA) rate as known at as_of. long_run: where it returns to. half_life_hours: of the
+    gap.
+    """
+
+    level: float
+    long_run: float
+    half_life_hours: float
+
+    def __post_init__(self) -> None:
+        finite("level", self.level)
+        finite("long_run", self.long_run)
+        positive("half_life_hours", self.half_life_hours)
+
+
+def settlement_times(
+    anchor: datetime, interval_hours: float, start: datetime, end: datetime
+) -> list[datetime]:
+    """Settlements t = anchor + k·interval with start < t <= end, k any whole number, in UTC and in order.
+
+    Errors: ValueError for a time without zone, an interval <= 0, or end before start.
+    """
+    origin, first, last = _utc("anchor", anchor), _utc("start", start), _utc("end", end)
+    interval = timedelta(hours=float(positive("interval_hours", interval_hours)))
+    if last < first:
+        raise ValueError(f"end {last.isoformat()} is before start {first.isoformat()}: swap them")
+    begin, stop = (first - origin) // interval + 1, (last - origin) // interval
+    return [origin + k * interval for k in range(begin, stop + 1)]
+
+
+def ewma_rate(rates: ArrayLike, ages_hours: ArrayLike, half_life_hours: float) -> float:
+    """Mean of past rates (T,) weighted by 0.5^(age/half_life); ages (T,) in hours >= 0, any order."""
+    values, ages = finite("rates", rates), non_negative("ages_hours", ages_hours)
+    if values.ndim != 1 or values.size == 0 or values.shape != ages.shape:
+        raise ValueError(
+            f"rates {values.shape} and ages_hours {ages.shape}: give one age per rate, at least one"
+        )
+    # Ages count from the youngest, so that an old history does not underflow to zero weight.
+    weights = 0.5 ** ((ages - ages.min()) / float(positive("half_life_hours", half_life_hours)))
+    return float(weights @ values / weights.sum())
+
+
+def shrunk_forecast(recent: float, long_run: float, weight: float) -> float:
+    """weight·recent + (1 - weight)·long_run, weight in [0, 1]."""
+    w = float(fraction("weight", weight))
+    return w * float(finite("recent", recent)) + (1.0 - w) * float(finite("long_run", long_run))
+
+
+def expected_rates(
+    settlements: Sequence[datetime],
+    as_of: datetime,
+    interval_hours: float,
+    indicated: float | None,
+    mean_reverting: MeanReversion,
+) -> Vector:
+    """Expected rate (S,) of each settlement after as_of, per settlement interval.
+
+    The first settlement takes the venue's indication when there is one: the running estimate of the current
+    interval, the best known forecast of it, which says nothing beyond. Later ones (or all, without
+    indication) are long_run + (level - long_run)·0.5^(hours after as_of / half life). The last print is never
+    carried forward: over weeks it forecasts worse than a constant. Errors: ValueError for settlements not
+    after as_of, out of order, or a first one more than an interval away.
+    """
+    now = _utc("as_of", as_of)
+    hours = np.array([(_utc("settlements", t) - now).total_seconds() / 3600.0 for t in settlements])
+    interval = float(positive("interval_hours", interval_hours))
+    if hours.size == 0:
+        return hours
+    if hours[0] <= 0.0 or bool(np.any(np.diff(hours) <= 0.0)):
+        raise ValueError(
+            "settlements are not all after as_of and in order: use settlement_times(anchor, ..., as_of, end)"
+        )
+    if hours[0] > interval * (1.0 + 1e-9):
+        raise ValueError(
+            f"the first settlement is {hours[0]:g} h after as_of, more than one interval of {interval:g} h"
+        )
+    gap = mean_reverting.level - mean_reverting.long_run
+    rates = mean_reverting.long_run + gap * 0.5 ** (hours / mean_reverting.half_life_hours)
+    if indicated is not None:
+        rates[0] = float(finite("indicated", indicated))
+    return np.asarray(rates)
+
+
+def holding_cost(rates: ArrayLike, decision_hours: float, holding_hours: float) -> float:
+    """Expected funding per USD long over the decision horizon: (h/H)·sum of the rates expected within H.
+
+    > 0: a long pays. decision_hours h <= holding_hours H.
+    """
+    return _horizon_share(decision_hours, holding_hours) * float(np.sum(finite("rates", rates)))
+
+
+def funding_uncertainty(
+    history: ArrayLike, settlements: int, decision_hours: float, holding_hours: float
+) -> float:
+    """Standard deviation of `holding_cost` (>= 0, per USD and decision horizon) from past rates (T,).
+
+    history: one rate per settlement interval, equally spaced. settlements: how many fall within the holding
+    horizon, n. The sum has standard deviation n·sd(mean of n draws), and as funding persists,
+    Var(mean) = s²/n·(1 + 2·sum_{j<n} (1 - j/n)·rho^j), rho the lag-1 autocorrelation, held within [0, 0.99].
+    This is the spread around the long-run rate; knowing the recent level makes the error of the first days
+    smaller, not larger.
+    """
+    values = finite("history", history)
+    if values.ndim != 1 or values.size < _MIN_HISTORY:
+        raise ValueError(
+            f"history has shape {values.shape}: give at least {_MIN_HISTORY} rates in time order"
+        )
+    if settlements < 0:
+        raise ValueError(f"settlements is {settlements}: give a whole number >= 0")
+    share = _horizon_share(decision_hours, holding_hours)
+    if settlements == 0:
+        return 0.0
+    centred = values - values.mean()
+    total = float(centred @ centred)
+    if total == 0.0:
+        return 0.0
+    rho = min(max(float(centred[1:] @ centred[:-1]) / total, 0.0), _MAX_AUTOCORRELATION)
+    lags = np.arange(1, settlements)
+    inflation = 1.0 + 2.0 * float(np.sum((1.0 - lags / settlements) * rho**lags))
+    variance = total / (values.size - 1)
+    return share * settlements * math.sqrt(variance / settlements * inflation)
+
+
+def looks_like_percent(rates: ArrayLike, interval_hours: float) -> str | None:
+    """Why these rates look like percent stored as fractions, in words; None when they do not.
+
+    Two fingerprints: a median of |rate| above 20 bp per 8 h, where Binance BTC averages 1 to 2 bp; or at
+    least 20 % of at least 10 prints exactly 0.01, the percent notation of the default rate of 0.01 % per 8 h.
+    """
+    values, interval = finite("rates", rates), float(positive("interval_hours", interval_hours))
+    if values.size == 0:
+        return None
+    median = float(np.median(np.abs(values))) * _STANDARD_HOURS / interval
+    if median > _PERCENT_MEDIAN:
+        return f"the median |rate| is {median * 1e4:.1f} bp per 8 h; if in percent, divide by 100"
+    share = float(np.mean(np.isclose(values, _DEFAULT_PERCENT, rtol=1e-9, atol=0.0)))
+    if values.size >= _DEFAULT_COUNT and share >= _DEFAULT_SHARE:
+        return f"{share:.0%} of the rates are exactly 0.01, the default rate in percent; divide by 100"
+    return None
+
+
+def _horizon_share(decision_hours: float, holding_hours: float) -> float:
+    decision = float(positive("decision_hours", decision_hours))
+    holding = float(positive("holding_hours", holding_hours))
+    if holding < decision:
+        raise ValueError(
+            f"holding_hours {holding:g} is below decision_hours {decision:g}: write at least {decision:g}"
+        )
+    return decision / holding
+
+
+def _utc(name: str, time: datetime) -> datetime:
+    if time.tzinfo is None or time.utcoffset() is None:
+        raise ValueError(f"{name} {time.isoformat()} has no time zone: write it in UTC with Z")
+    return time.astimezone(UTC)
