@@ -15,7 +15,7 @@ from models.arrays import Vector
 from models.collateral import margin_value
 from models.covariance import variance_by_source
 from models.hedge import currency_exposure, net_delta
-from models.margin import initial_margin, maintenance_margin, order_size
+from models.margin import initial_margin, maintenance_margins, order_size
 
 
 @dataclass(frozen=True)
@@ -112,13 +112,12 @@ def venues(market: Market, decision: Decision) -> VenueState:
 
 
 def stressed_maintenance(market: Market, positions: Vector, s: int) -> Vector:
-    """Maintenance margin (n,) of each position under stress s, from its own schedule."""
-    scale = market.stresses.deduction[s]
+    """Maintenance margin of positions (n,) or (n, M) under stress s, each from its own schedule."""
+    shape = (-1, *[1] * (positions.ndim - 1))
+    scale = market.stresses.deduction[s].reshape(shape)
     # max_k(r_k·ν|x| − d_k·δ) is δ times the schedule at ν|x|/δ.
-    sizes = market.stresses.notional[s] * np.abs(positions) / scale
-    return scale * np.array(
-        [maintenance_margin(float(n), i.brackets) for n, i in zip(sizes, market.instruments, strict=True)]
-    )
+    sizes = market.stresses.notional[s].reshape(shape) * np.abs(positions) / scale
+    return scale * maintenance_margins(sizes, market.schedules)
 
 
 def deltas(market: Market, positions: Vector) -> Vector:

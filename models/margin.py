@@ -88,6 +88,40 @@ def maintenance_margin(notional_usd: Number, brackets: Brackets) -> Number:
     return like(notional_usd, size * brackets.rates[row] - brackets.deductions_usd[row])
 
 
+@dataclass(frozen=True)
+class Schedules:
+    """Bracket schedules of n instruments side by side, (n, K); shorter ones are padded by brackets never met."""
+
+    floors_usd: Vector
+    rates: Vector
+    deductions_usd: Vector
+
+    @classmethod
+    def of(cls, brackets: Sequence[Brackets]) -> "Schedules":
+        """Stack schedules, one row each."""
+        most = max((b.rates.size for b in brackets), default=1)
+
+        def stacked(columns: Sequence[Vector], fill: float) -> Vector:
+            rows = [np.pad(c, (0, most - c.size), constant_values=fill) for c in columns]
+            return np.array(rows, dtype=np.float64).reshape(len(brackets), most)
+
+        return cls(
+            floors_usd=stacked([b.floors_usd for b in brackets], np.inf),
+            rates=stacked([b.rates for b in brackets], 1.0),
+            deductions_usd=stacked([b.deductions_usd for b in brackets], 0.0),
+        )
+
+
+def maintenance_margins(notional_usd: Vector, schedules: Schedules) -> Vector:
+    """Maintenance margin by bracket look-up of many instruments: notionals (n,) or (n, M) >= 0, same shape out."""
+    size = non_negative("notional_usd", notional_usd)
+    column = size.reshape(len(schedules.rates), -1)
+    bracket = np.sum(column[:, :, None] >= schedules.floors_usd[:, None, :], axis=2) - 1
+    rate = np.take_along_axis(schedules.rates, bracket, axis=1)
+    margin = rate * column - np.take_along_axis(schedules.deductions_usd, bracket, axis=1)
+    return np.asarray(margin.reshape(size.shape), dtype=np.float64)
+
+
 def maintenance_margin_max_affine(notional_usd: Number, brackets: Brackets) -> Number:
     """The same margin as max_k(r_k·|n| - d_k), the form a convex program uses."""
     size = np.abs(finite("notional_usd", notional_usd))

@@ -35,7 +35,7 @@ from allocator.snapshot.read import SnapshotData
 from models.arrays import Vector
 from models.collateral import collateral_charge
 from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
-from models.margin import Brackets, leverage_cap_usd
+from models.margin import Brackets, Schedules, leverage_cap_usd
 
 USD = ex.USD
 
@@ -124,6 +124,7 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
         coin_collateral=coins,
         cash=ex.cash_by_currency(held, names.pockets, wallet, names.currencies),
         leverage=leverage,
+        schedules=Schedules.of([i.brackets for i in instruments]),
         side=fixed_sides(boxes, len(instruments)),
         positions=positions,
         prices=prices,

@@ -41,8 +41,8 @@ def _history(prices: pd.DataFrame, start: datetime) -> pd.DataFrame:
 
 
 def _step_hours(times: pd.Index) -> float:
-    gaps = np.diff(times.to_numpy().astype("datetime64[s]").astype(np.int64)) / 3600.0
-    return float(np.median(gaps)) if len(gaps) else float("nan")
+    """Usual hours between rows, NaN for a single row."""
+    return float(pd.Series(times).diff().median() / pd.Timedelta(hours=1))
 
 
 def asset_covariance(

@@ -17,7 +17,7 @@ from allocator.scenario.schema import Limit, Objective
 from models.arrays import Vector
 from models.contracts import Contract
 from models.covariance import RiskModel
-from models.margin import Brackets
+from models.margin import Brackets, Schedules
 
 Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -235,6 +235,7 @@ class Market:
     coin_collateral: Matrix
     cash: Vector
     leverage: Vector
+    schedules: Schedules
     side: Vector
     positions: Positions
     prices: Prices
@@ -253,6 +254,11 @@ class Market:
     def horizon_share(self) -> float:
         """h/H: the share of a one-off cost that is charged in the objective."""
         return self.decision_hours / self.holding_hours
+
+    @property
+    def direction(self) -> Vector:
+        """Sign (n,) of a right-side position: the fixed side, else against the hedged exposure."""
+        return np.where(self.side == 0, -np.sign(self.hedged_exposure), self.side)
 
     @property
     def lower(self) -> Vector:

@@ -79,7 +79,7 @@ class Program:
             if isinstance(spec.limit, schema.Volatility):
                 name = f"limits.{spec.key}.max"
                 found.append(
-                    Rows(name, "volatility", spec.source, ("book",), volatility, self.slots(name), None)
+                    Rows(name, "volatility", spec.source, ("book",), volatility, self.slots(name), spec.limit.soft)
                 )
         mode = self.market.objective.mode
         if mode == "min_cost":

@@ -181,7 +181,9 @@ def _venue_share(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     if spec.limit.of == "book":
         yield _rows(spec, "max", _accounts(c, chosen), held, share * np.ones(len(chosen)))
     else:
-        value = held - share * (np.ones((len(chosen), len(c.market.instruments))) @ c.v.size)
+        # |x| bounded below by what lies on the right side: exact where sides are fixed, else convex and safe.
+        every = np.ones((len(chosen), 1)) @ c.market.direction[None, :]
+        value = held - share * (every @ c.v.positions)
         yield _rows(spec, "max", _accounts(c, chosen), value, _zero(chosen))
 
 

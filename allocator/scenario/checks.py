@@ -70,6 +70,7 @@ def check(root: Node, main: Origin) -> list[Problem]:
     """Every contradiction in the merged scenario."""
     tree = _Tree(root, main)
     checks = (
+        _version,
         _names,
         _horizons,
         _accounts,
@@ -90,6 +91,13 @@ def check_name(path: KeyPath, origin: Origin) -> Problem | None:
     return Problem(str(origin), f"{dotted(path)}: a name has letters, digits, `_` and `-` only; rename it")
 
 
+def _version(tree: _Tree) -> Iterator[Problem]:
+    found = node_at(tree.root, ("schema_version",))
+    # Python's True and 1.0 equal 1; a file's do not.
+    if found is not None and found.value == 1 and type(found.value) is not int:
+        yield tree.problem(("schema_version",), "must be a whole number; write `1`")
+
+
 def _names(tree: _Tree) -> Iterator[Problem]:
     for key in _NAMED:
         for name, item in tree.entries(key).items():
@@ -107,7 +115,7 @@ def _unknown(tree: _Tree, path: KeyPath, name: str, known: str) -> Iterator[Prob
 def _horizons(tree: _Tree) -> Iterator[Problem]:
     decision = tree.number(units.parse_hours, "horizons", "decision")
     holding = tree.number(units.parse_hours, "horizons", "holding")
-    if decision is not None and holding is not None and holding < decision:
+    if decision is not None and holding is not None and 0 < holding < decision:
         message = f"{holding:g}h is shorter than the decision horizon; write at least {decision:g}h"
         yield tree.problem(("horizons", "holding"), message)
 

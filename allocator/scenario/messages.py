@@ -17,17 +17,24 @@ _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal",
 
 def problems_of(error: ValidationError, tree: Node, main: Origin) -> list[Problem]:
     """Translate every error; ``tree`` gives the lines, ``main`` stands for the whole scenario."""
-    found: dict[KeyPath, Problem] = {}
-    for detail in error.errors(include_url=False):
+    details = error.errors(include_url=False)
+    meant = {_meant(detail) for detail in details if detail["type"] == "extra_forbidden"}
+    found: dict[KeyPath, tuple[Problem, bool]] = {}
+    for detail in details:
+        # A misspelt key is one mistake, not two.
+        if detail["type"] == "missing" and detail["loc"] in meant:
+            continue
         path, shape = _locate(detail["loc"])
-        found.setdefault(path, _problem(detail, path, shape, tree, main))
+        problem = _problem(detail, path, shape, tree, main)
+        found.setdefault(path, (problem, shape is not None and _is_union(shape)))
     # A union also complains that the whole is not its first choice; the deeper error says more.
     deeper = {path[:end] for path in found for end in range(len(path))}
-    return [
-        problem
-        for path, problem in found.items()
-        if not (path in deeper and (shape := _shape_at(path)) is not None and _is_union(shape))
-    ]
+    return [problem for path, (problem, union) in found.items() if not (union and path in deeper)]
+
+
+def _meant(detail: ErrorDetails) -> tuple[str | int, ...]:
+    *above, name = detail["loc"]
+    return (*above, nearest(str(name), _siblings(detail["loc"])) or "")
 
 
 def _is_union(shape: Shape) -> bool:
@@ -38,29 +45,17 @@ def _locate(location: tuple[str | int, ...]) -> tuple[KeyPath, Shape | None]:
     """The path in the file: pydantic's location without the names of kinds and of union members."""
     shape: Shape | None = scenario_shape()
     path: list[str | int] = []
-    parts = list(location)
-    while parts:
-        part = parts.pop(0)
-        if shape is not None and shape.kinds and part in shape.kinds:
+    labelled = False
+    for part in location:
+        if shape is not None and part in shape.kinds:
             shape = shape.kinds[str(part)]
-            continue
-        if shape is not None and _is_union(shape) and _is_label(str(part), shape):
-            shape = Shape(shape.label, shape.write, entries=shape.entries, items=shape.items)
-            continue
-        path.append(part)
-        shape = None if shape is None else shape.child(part)
+        elif shape is not None and _is_union(shape) and not labelled:
+            labelled = True
+        else:
+            labelled = False
+            path.append(part)
+            shape = None if shape is None else shape.child(part)
     return tuple(path), shape
-
-
-def _is_label(part: str, shape: Shape) -> bool:
-    return part.startswith("literal[") or part.startswith("list[" if shape.items else "dict[")
-
-
-def _shape_at(path: KeyPath) -> Shape | None:
-    shape: Shape | None = scenario_shape()
-    for part in path:
-        shape = None if shape is None else shape.child(part)
-    return shape
 
 
 def node_at(tree: Node, path: KeyPath) -> Node | None:

@@ -24,9 +24,9 @@ One YAML 1.2 file states everything a run depends on besides the tables. `hedge 
 an editor the keys: put `# yaml-language-server: $schema=scenario.json` on the first line.
 
 **Values.** A quantity is text with its unit: durations `24h`, `90m`, `3d`, `1w`; shares and rates `5bp`,
-`30%`; amounts `$250`, `$100k`, `-$1.2m`, `3bn USD`; multiples `10x`; yearly rates `3%/y`, `1bp/d`; funding rates
-`1bp/8h` (positive: longs pay shorts). 0 may stand without unit for shares, amounts and rates. A plain number
-has no dimension. `yes` and `no` are text; write `true` or `false`. Times carry their zone:
+`30%`; amounts `$250`, `$100k`, `-$1.2m`, `3bn USD`; multiples `10x`; yearly rates `3%/y`, `1bp/d`; funding
+rates `1bp/8h` (positive: longs pay shorts). 0 may stand without unit for shares, amounts and rates. A plain
+number has no dimension. `yes` and `no` are text; write `true` or `false`. Times carry their zone:
 `2026-09-01T00:00:00Z`.
 
 **Layers**, later ones win: the default limits, the file named by `extends` (relative to the file that names
@@ -181,8 +181,8 @@ def reference_markdown() -> str:
 def _kinds(name: str, shape: Shape) -> list[str]:
     defaults = "".join(f"- `{key}: {flow_text(value)}`\n" for key, value in DEFAULT_LIMITS.items())
     parts = [
-        "The key `kind` says what is limited. Every kind also takes `soft` (share or rate, more than 0%): the\n"
-        "price of a breach in USD per USD and decision horizon; without it the limit is hard.\n\n"
+        "The key `kind` says what is limited. Every kind also takes `soft` (share or rate, more than 0%):\n"
+        "the price of a breach in USD per USD and decision horizon; without it the limit is hard.\n\n"
         f"Every scenario starts from these; remove one with `null`:\n\n{defaults}"
     ]
     for kind, one in shape.kinds.items():

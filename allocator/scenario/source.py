@@ -159,7 +159,7 @@ def parse(text: str, name: str, *, lines: bool = True) -> Node:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else min(int(mark.line) + 1, max(1, len(text.splitlines())))
         raise ScenarioError([Problem(builder.at(line), _syntax(error))]) from error
-    except (YAMLError, ValueError) as error:
+    except (YAMLError, ValueError, OverflowError) as error:
         raise ScenarioError([Problem(builder.at(1), f"not valid YAML: {error}")]) from error
 
 
@@ -298,6 +298,8 @@ class _Builder:
 
     def _scalar(self, event: ScalarEvent) -> Scalar:
         text = str(event.value)
+        if any("\ud800" <= character <= "\udfff" for character in text):
+            self._fail(event, "half of a surrogate pair is no character; write the character itself")
         if not _is_plain(event):
             return text
         try:

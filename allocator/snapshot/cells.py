@@ -15,17 +15,22 @@ import numpy as np
 import pandas as pd
 
 from allocator.snapshot.columns import Column, did_you_mean
+from models.arrays import Vector
 
 Value = TypeVar("Value")
 Bad = tuple[int, str]
 """Position of a cell and what is wrong with it, in words that say what to write instead."""
 
 
-def read_cells(column: Column, cells: Sequence[object]) -> tuple[Any, list[Bad]]:
+def read_cells(column: Column, cells: Sequence[object] | pd.Series) -> tuple[Any, list[Bad]]:
     """Return the values of one column (an array, or a list for text and decimals) and the bad cells.
 
     A bad cell's value is NaN, NaT or an empty text; the caller must not use a column with bad cells.
     """
+    if isinstance(cells, pd.Series):
+        if (ready := _ready(column, cells)) is not None:
+            return ready, []
+        cells = cells.astype(object).tolist()
     reader: Callable[[Column, Sequence[object]], tuple[Any, list[Bad]]] = {
         "time": _times,
         "text": _texts,
@@ -34,6 +39,16 @@ def read_cells(column: Column, cells: Sequence[object]) -> tuple[Any, list[Bad]]
         "decimal": _decimals,
     }[column.type]
     return reader(column, cells)
+
+
+def _ready(column: Column, cells: pd.Series) -> pd.DatetimeIndex | Vector | None:
+    """Take a column over whose type is right already and has nothing missing; None if it must be read."""
+    if column.type == "time" and isinstance(cells.dtype, pd.DatetimeTZDtype) and not cells.isna().any():
+        return pd.DatetimeIndex(cells).tz_convert("UTC").as_unit("us")
+    if column.type == "number" and cells.dtype.kind in "fiu" and isinstance(cells.dtype, np.dtype):
+        values = cells.to_numpy(dtype=np.float64)
+        return values if np.isfinite(values).all() else None
+    return None
 
 
 def _is_missing(cell: object) -> bool:

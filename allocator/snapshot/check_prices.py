@@ -19,7 +19,7 @@ _INDEX_MOVED = 0.001
 def check_prices(table: Checked, tables: Tables) -> list[Problem]:
     """Prices that are not positive, reference symbols that are not in USD, marks far from index or frozen."""
     price, venue, symbol = table.number("price"), table.text("venue"), table.text("symbol")
-    index_names = {name for name in symbol[venue == INDEX] if not re.fullmatch(r"[^/:\s]+/USD", name)}
+    index_names = {name for name in set(symbol[venue == INDEX]) if not re.fullmatch(r"[^/:\s]+/USD", name)}
     return (
         table.faults(
             price <= 0, lambda i: f"price of {venue[i]} {symbol[i]} is {price[i]:g}: write a price > 0"

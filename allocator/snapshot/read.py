@@ -44,7 +44,7 @@ class SnapshotData:
 class _Raw:
     """A table before its cells are read: ``cells[name]`` holds one column, ``lines`` where its rows are."""
 
-    cells: Mapping[str, Sequence[object]]
+    cells: Mapping[str, Sequence[object] | pd.Series]
     lines: Sequence[int]
 
 
@@ -171,8 +171,7 @@ def _csv_raw(path: Path, problems: list[Problem]) -> _Raw | None:
 
 def _parquet_raw(path: Path, problems: list[Problem]) -> _Raw | None:
     frame = pd.read_parquet(path)
-    cells = {str(name): list(frame[name].astype(object)) for name in frame.columns}
-    return _Raw(cells, range(1, len(frame) + 1))
+    return _Raw({str(name): frame[name] for name in frame.columns}, range(1, len(frame) + 1))
 
 
 def _inline_raw(name: str, rows: Sequence[Mapping[str, Any]], problems: list[Problem]) -> _Raw | None:

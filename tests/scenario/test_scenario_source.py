@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from allocator.errors import ScenarioError
 from allocator.scenario import source
 from allocator.scenario.emit import flow_text, scalar_text
 from allocator.scenario.source import parse, plain, read_file, walk
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def problems(text: str) -> list[str]:
@@ -89,6 +90,8 @@ def test_every_value_knows_its_line():
         ("a: &a [1, *a]\n", 1, "no complete anchor"),
         ("a: &x {b: 1}\nc:\n  <<: *x\n", 3, "merge keys"),
         ("a: 1\nb: \x07\n", 2, "YAML forbids"),
+        ('a: 1\nb: "\\ud800"\n', 2, "surrogate"),
+        ('a: "\\UFFFFFFFF"\n', 1, "not valid YAML"),
         ("", 1, "empty"),
         ("# only a comment\n", 1, "empty"),
         ("a: " + "[" * 60 + "]" * 60, 1, "nested deeper"),
@@ -106,7 +109,8 @@ def test_all_structural_mistakes_at_once():
 
 def test_aliases_cannot_explode():
     laughs = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
-        f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+        f"{new}: &{new} [{','.join([f'*{old}'] * 10)}]\n"
+        for old, new in zip("abcdefgh", "bcdefghi", strict=True)
     )
     assert "aliases" in problems(laughs)[0]
 
@@ -147,13 +151,19 @@ def test_missing_folder_and_huge_files(tmp_path, monkeypatch):
         read_file(tmp_path / "g.yaml", "g.yaml")
 
 
-SCALARS = st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(
-    st.characters(exclude_categories=["Cs"]), max_size=20
-) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 

@@ -3,9 +3,10 @@ from __future__ import annotations
 import math
 
 import pytest
-from allocator import units
 from hypothesis import given
 from hypothesis import strategies as st
+
+from allocator import units
 
 PAIRS = [
     (units.Hours, units.parse_hours),
@@ -74,10 +75,30 @@ def test_reads(parse, text, value):
 
 @pytest.mark.parametrize(("kind", "parse"), PAIRS)
 @pytest.mark.parametrize(
-    "bad", ["", "5", "h", "%", "$", 5, 5.0, True, False, None, [], "1e999h", "nan%", "inf$", "١h", "--5%", "-$-5", "$--5"]
+    "bad",
+    [
+        "",
+        "5",
+        "h",
+        "%",
+        "$",
+        5,
+        5.0,
+        True,
+        False,
+        None,
+        [],
+        "1e999h",
+        "nan%",
+        "inf$",
+        "١h",
+        "--5%",
+        "-$-5",
+        "$--5",
+    ],
 )
 def test_refuses_what_has_no_unit(kind, parse, bad):
-    with pytest.raises(ValueError, match="write|finite"):
+    with pytest.raises(ValueError, match=r"write|finite"):
         parse(bad)
 
 
@@ -88,7 +109,12 @@ def test_a_duration_of_zero_needs_its_unit():
 
 @pytest.mark.parametrize("text", ["1e999%", "$1e999", "1e999x", "1e999h"])
 def test_infinite_numbers_are_refused(text):
-    parse = {"%": units.parse_fraction, "9": units.parse_usd, "x": units.parse_multiple, "h": units.parse_hours}[text[-1]]
+    parse = {
+        "%": units.parse_fraction,
+        "9": units.parse_usd,
+        "x": units.parse_multiple,
+        "h": units.parse_hours,
+    }[text[-1]]
     with pytest.raises(ValueError, match="not a finite"):
         parse(text)
 
