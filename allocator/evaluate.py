@@ -15,7 +15,7 @@ from models.arrays import Vector
 from models.collateral import margin_value
 from models.covariance import variance_by_source
 from models.hedge import currency_exposure, net_delta
-from models.margin import initial_margin, maintenance_margins, order_size
+from models.margin import initial_margin, liquidation_move, maintenance_margins, order_size
 
 
 @dataclass(frozen=True)
@@ -153,3 +153,32 @@ def objective_weights(market: Market) -> tuple[float, float]:
     """Weights of risk and of all other terms: 1 and 1, or the tie-break's share for the minor one."""
     minor = market.objective.tie_break
     return {"utility": (1.0, 1.0), "min_variance": (1.0, minor), "min_cost": (minor, 1.0)}[market.objective.mode]
+
+
+def liquidation_moves(market: Market, decision: Decision) -> list[tuple[float | None, float | None]]:
+    """Per venue, the nearest common move of all coins, down and up, at which equity meets maintenance margin.
+
+    None where no move within −99.9999 % and +2,000 % does. Currencies and basis stay; nothing is transferred.
+    """
+    x = decision.positions
+    cash = balances(market, decision, trade_costs(market, x - market.positions.usd).total)
+    inverse = np.array([i.contract.kind == "inverse" for i in market.instruments])
+    coin = np.array([p.currency in market.assets for p in market.pockets])
+    everything = market.collateral.haircut
+
+    def surplus(venue: int, move: float) -> tuple[float, float]:
+        here, held = market.pocket_venue == venue, market.venue_of == venue
+        gain = np.bincount(market.pocket_of, weights=move * x, minlength=len(cash))
+        worth = cash * np.where(coin, 1 + move, 1.0) + gain
+        equity = float(margin_value(worth, everything)[here].sum())
+        scale = np.where(inverse, 1 + move, 1.0)
+        sizes = np.abs(x) * np.where(inverse, 1.0, 1 + move) / scale
+        required = float((scale * maintenance_margins(sizes, market.schedules))[held].sum())
+        return equity, required
+
+    return [
+        liquidation_move(lambda r, v=v: surplus(v, r)[0], lambda r, v=v: surplus(v, r)[1])  # type: ignore[misc]
+        if np.any(x[market.venue_of == v] != 0)
+        else (None, None)
+        for v in range(len(market.accounts))
+    ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
-from allocator.market.types import Box, Costs, Instrument, LimitSpec
+from allocator.market.types import Box, Costs, Instrument, LimitSpec, Market
 from allocator.market.universe import Listing
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import HedgeSide, Participation, PositionCap
@@ -58,6 +59,11 @@ def participation_bounds(limit: Participation, costs: Costs) -> tuple[Vector, Ve
     if limit.of == "adv":
         return limit.max * costs.adv_usd, limit.max * costs.adv_usd
     return limit.max * costs.depth_sell, limit.max * costs.depth_buy
+
+
+def box_owner(market: Market, i: int, side: Literal["lower", "upper"]) -> Box:
+    """The box that sets the tightest bound of instrument i on one side."""
+    return max(market.boxes, key=lambda box: box.lower[i] if side == "lower" else -box.upper[i])
 
 
 def position_cap(limit: PositionCap, instruments: tuple[Instrument, ...]) -> Vector:

@@ -282,7 +282,7 @@ def _positions(
     findings: Findings,
 ) -> tuple[Positions, Vector]:
     """What is held, and each position's unrealised P&L in USD (n,). A position outside the market is a problem."""
-    rows = newest(table, ["venue", "account", "symbol"])
+    rows = table.set_index(["venue", "account", "symbol"])
     place = {(i.exchange, i.account, i.symbol): k for k, i in enumerate(instruments)}
     n = len(instruments)
     contracts, buys, sells, unrealised = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)

@@ -57,6 +57,7 @@ def trading_costs(
         impact = objective.impact.coefficient * daily_volatility / np.sqrt(adv)
     return Costs(
         fee=cost.fee,
+        half_spread=half_spread,
         spread=cost.spread,
         unit=cost.charged,
         slopes=np.array([np.pad(slopes, (0, width - len(slopes)), mode="edge") for slopes, _ in segments]),

@@ -46,9 +46,10 @@ def reference_prices(
 
 
 def check_age(table: pd.DataFrame, name: str, as_of: datetime, limit_hours: float, findings: Findings) -> None:
-    """A problem when the newest row of a whole table is older than its limit."""
-    if len(table) and (age := (as_of - table["time"].max()).total_seconds() / 3600) > limit_hours:
-        findings.problems.append(Problem(name, f"newest row is {age:.1f} h old, the limit is {limit_hours:g} h"))
+    """A problem when any row is older than the limit: these tables hold one state, not a history."""
+    if len(table) and (age := (as_of - table["time"].min()).total_seconds() / 3600) > limit_hours:
+        message = f"a row is {age:.1f} h old, the limit is {limit_hours:g} h; refresh it or remove it"
+        findings.problems.append(Problem(name, message))
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def holdings(
     """Exposure of spot, staked and anticipated coins: coins · confidence · price."""
     assets: dict[str, float] = {}
     cash: dict[str, float] = {}
-    for row in newest(table, ["name", "kind", "asset"]).reset_index().itertuples():
+    for row in table.itertuples():
         if row.asset in scenario.book.exclude or row.asset == USD:
             continue
         if row.kind == "anticipated" and row.expected_time <= as_of:
@@ -91,7 +92,7 @@ def balances(
     table: pd.DataFrame, scenario: Scenario, listings: list[Listing], reference: Reference
 ) -> Balances:
     """Every balance, plus an empty pocket wherever an instrument settles or a transfer may arrive."""
-    rows = newest(table, ["venue", "account", "currency"])
+    rows = table.set_index(["venue", "account", "currency"])
     pockets: list[Pocket] = []
     wallet: list[float] = []
     withdrawable: list[float] = []

@@ -130,6 +130,7 @@ class Costs:
     """
 
     fee: Vector
+    half_spread: Vector
     spread: Vector
     unit: Vector
     slopes: Matrix

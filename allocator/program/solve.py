@@ -10,7 +10,8 @@ import cvxpy as cp
 import numpy as np
 
 from allocator.errors import ConflictMember, Infeasible, SolverFailed
-from allocator.market.types import Decision, Market
+from allocator.market.boxes import box_owner
+from allocator.market.types import Decision
 from allocator.program.build import Program
 from allocator.program.coefficients import COST
 from models.arrays import Vector
@@ -26,9 +27,7 @@ _CERTIFICATE_SHARE = 1e-6  # smaller weights in a certificate are noise
 class Multipliers:
     """Prices of limits in USD of objective per USD of limit, all ≥ 0.
 
-    `limits` by name, one value per subject; `lower`, `upper` (n,) of the position boxes. `counted` holds,
-    per stress, the share ω (P,) of each pocket's worth that the optimum counts, and `pull` the direction
-    (n,) of the robust funding term: both choose among subgradients at a kink and need not be exact.
+    `limits` by name, one value per subject; `lower`, `upper` (n,) of the position boxes.
     """
 
     limits: Mapping[str, Vector]
@@ -129,15 +128,9 @@ def _conflict(program: Program) -> list[ConflictMember]:
     ):
         weights = _spread(constraint, where, n)
         for i in np.flatnonzero(weights > 0):
-            name, source = binding_box(program.market, int(i), side)
-            members.append(ConflictMember(name, program.market.instruments[i].key, source, float(weights[i])))
+            box = box_owner(program.market, int(i), side)
+            key = program.market.instruments[i].key
+            members.append(ConflictMember(box.name, f"{key} {side}", box.source, float(weights[i])))
     heaviest = max((m.certificate for m in members), default=0.0)
     kept = [m for m in members if m.certificate > _CERTIFICATE_SHARE * heaviest > 0]
     return sorted(kept, key=lambda m: -m.certificate)
-
-
-def binding_box(market: Market, i: int, side: str) -> tuple[str, str]:
-    """Name and source of the limit that sets the tightest bound of instrument i on one side."""
-    bounds = [(box.lower[i] if side == "lower" else -box.upper[i], box) for box in market.boxes]
-    box = max(bounds, key=lambda pair: pair[0])[1]
-    return box.name, box.source

@@ -147,10 +147,10 @@ _MARGIN_TIERS = Table(
 
 _HOLDINGS = Table(
     "holdings",
-    "What is hedged, apart from collateral on venues. The rows of the newest `time` are the holdings.",
+    "What is hedged, apart from collateral on venues. One row each; no history.",
     (
         _time("When the quantity was true."),
-        Column("name", "text", "", "Name of the holding, unique at one time."),
+        Column("name", "text", "", "Name of the holding, unique."),
         Column("kind", "text", "", "How it is held.", choices=("spot", "staked", "anticipated")),
         Column("asset", "text", "", "Coin."),
         Column("coins", "number", "coins", "Positive is owned or to be bought, negative owed or to be sold."),
@@ -164,12 +164,12 @@ _HOLDINGS = Table(
             optional=True,
         ),
     ),
-    ("time", "name"),
+    ("name",),
 )
 
 _POSITIONS = Table(
     "positions",
-    "Open positions and resting orders. The rows of the newest `time` are the positions.",
+    "Open positions and resting orders. One row each; no history.",
     (
         _time("When the position was true."),
         _VENUE,
@@ -180,12 +180,12 @@ _POSITIONS = Table(
         Column("open_buy_contracts", "number", "contracts", "Resting buy orders, >= 0."),
         Column("open_sell_contracts", "number", "contracts", "Resting sell orders, >= 0."),
     ),
-    ("time", "venue", "account", "symbol"),
+    ("venue", "account", "symbol"),
 )
 
 _COLLATERAL = Table(
     "collateral",
-    "Balances of margin accounts, without unrealised P&L. The rows of the newest `time` are the balances.",
+    "Balances of margin accounts, without unrealised P&L. One row each; no history.",
     (
         _time("When the balance was true."),
         _VENUE,
@@ -194,7 +194,7 @@ _COLLATERAL = Table(
         Column("coins", "number", "coins of the currency", "A negative balance is a loan."),
         Column("withdrawable_coins", "number", "coins of the currency", "At most the balance; 0 for a loan."),
     ),
-    ("time", "venue", "account", "currency"),
+    ("venue", "account", "currency"),
 )
 
 TABLES: Mapping[str, Table] = {

@@ -112,7 +112,7 @@ def as_brackets(rows):
 
 
 def test_majorant_of_whole_position_tiers_is_never_below_them():
-    # OKX CHZUSDT in contracts of 10 CHZ, May 2023: 5,000 at 1 %, 7,500 at 1.5 %, 15,000 at 2 %, then +0.5 % each.
+    # OKX CHZUSDT in contracts, May 2023: 5,000 at 1 %, 7,500 at 1.5 %, 15,000 at 2 %, then +0.5 % per 15,000.
     caps = np.array([5_000.0, 7_500, 15_000, 30_000, 45_000, 60_000])
     rates = np.array([0.01, 0.015, 0.02, 0.025, 0.03, 0.035])
     brackets = as_brackets(whole_position_majorant(caps, rates, np.array([75.0, 50, 20, 18, 16, 14])))

@@ -1,5 +1,8 @@
 """Bad tables seen in the wild: each is refused with its file, its line, and what to write instead."""
 
+# One bad table per line reads best:
+# ruff: noqa: E501
+
 import pytest
 from small_snapshot import AS_OF, TABLES_CSV, write_snapshot
 
@@ -49,7 +52,6 @@ BAD = [
     ("beyond the cap", "funding", "0.00012,8", "0.012,8", "funding.csv:4", ["beyond its funding_cap 0.00375"]),
     ("not on the hour", "funding", "2026-11-19T16:00:00Z,0.0001", "2026-11-19T16:30:00Z,0.0001", "funding.csv:3", ["not on the hour"]),
     ("gap as an interval", "funding", "0.00012,8", "0.00012,16", "funding.csv:4", ["interval_hours is 16"]),
-    ("hourly quoted per 8 h", "funding", "0.0000125,1", "0.0000125,8", "funding.csv:6", ["interval"]),
     ("far indication", "funding", "2026-11-20T08:00:00Z,0.0001", "2026-11-20T16:00:00Z,0.0001", "funding.csv:5", ["only the running interval"]),
     ("settled twice", "funding", "2026-11-19T16:00:00Z,okx,BTC/USDT:USDT,2026-11-19T16:00:00Z", "2026-11-19T16:00:00Z,okx,BTC/USDT:USDT,2026-11-19T08:00:00Z", "funding.csv:3", ["settles twice"]),
     ("unknown symbol", "funding", "okx,BTC/USDT:USDT,2026-11-19T08", "okx,BTC/USDT:USD,2026-11-19T08", "funding.csv:2", ["no row in instruments", "did you mean `okx BTC/USDT:USDT`"]),
@@ -64,7 +66,7 @@ BAD = [
     ("tiers not from 0", "margin_tiers", "1,0,300000", "1,100,300000", "margin_tiers.csv:2", ["okx BTC/USDT:USDT"]),
     ("gap between tiers", "margin_tiers", "2,300000,800000", "2,400000,800000", "margin_tiers.csv:", ["okx BTC/USDT:USDT"]),
     ("rates fall", "margin_tiers", "0.0065,1500", "0.0045,1500", "margin_tiers.csv:4", ["rate"]),
-    ("wrong deduction", "margin_tiers", "0.0065,1500", "0.0065,1600", "margin_tiers.csv:4", ["1500"]),
+    ("wrong deduction", "margin_tiers", "0.0065,1500", "0.0065,1600", "margin_tiers.csv:4", ["1,500"]),
     ("leverage 0", "margin_tiers", "1500,75", "1500,0", "margin_tiers.csv:4", ["leverage"]),
     ("tier missing", "margin_tiers", "USDT,2,300000", "USDT,4,300000", "margin_tiers.csv:2", ["tiers are 1, 3, 4"]),
     # accounts
@@ -150,17 +152,19 @@ def test_interval_changes_and_gaps_are_legitimate(tmp_path):
     read_snapshot(write_snapshot(tmp_path, {**TABLES_CSV, "funding": funding}), {}, TABLES)
 
 
-def test_hours_since_the_last_print_are_not_an_interval(tmp_path):
-    funding = series([1, 2, 3, 5, 6], [1, 1, 1, 2, 1], venue="hyperliquid BTC/USDC:USDC")
-    problems = problems_of(tmp_path, {**TABLES_CSV, "funding": funding})
-    assert any(
-        "a gap is not an interval" in problem.message or "local time" in problem.message
-        for problem in problems
-    )
-    even = series([1, 2, 4, 5, 6], [1, 1, 2, 1, 1], venue="hyperliquid BTC/USDC:USDC")
-    (problem,) = problems_of(tmp_path, {**TABLES_CSV, "funding": even})
-    assert problem.source == "funding.csv:4"
+@pytest.mark.parametrize("hours", [[1, 2, 3, 5, 6], [0, 1, 2, 4, 5]])
+def test_hours_since_the_last_print_are_not_an_interval(tmp_path, hours):
+    funding = series(hours, [1, 1, 1, 2, 1], venue="hyperliquid BTC/USDC:USDC")
+    (problem,) = problems_of(tmp_path, {**TABLES_CSV, "funding": funding})
+    assert problem.source == "funding.csv:5"
     assert "write 1, a gap is not an interval" in problem.message
+
+
+def test_hourly_payments_labelled_as_eight_hourly_are_refused(tmp_path):
+    funding = series(range(0, 40), 8, "0.0001", venue="hyperliquid BTC/USDC:USDC")
+    (problem,) = problems_of(tmp_path, {**TABLES_CSV, "funding": funding})
+    assert problem.source == "funding.csv:3"
+    assert "settles 1 h after the settlement before, but interval_hours is 8" in problem.message
 
 
 @pytest.mark.parametrize("rate", ["0.01", "0.003"])
@@ -175,24 +179,14 @@ def test_percent_stored_as_fractions_is_refused(tmp_path, rate):
 
 
 def test_a_single_hot_coin_is_not_taken_for_percent(tmp_path):
-    hot = series(range(0, 160, 8), 8, "0.003")
-    calm = series(range(0, 160, 1), 1, "0.0000125", "hyperliquid BTC/USDC:USDC")
-    usual = series(range(0, 160, 4), 4, "0.00005", "okx BTC/USDC:USDC").split("\n", 1)[1]
-    instruments = TABLES_CSV["instruments"] + (
-        f"{AS_OF},okx,BTC/USDC:USDC,BTC-USDC-SWAP,linear,BTC,USDC,USDC,0.01,0.01,0.1,0.01,0,1,8,0.00375,0.000002,9e9\n"
-    )
-    usual = usual.replace(",4\n", ",8\n")
-    eight = [
-        row
-        for row in usual.splitlines(keepends=True)
-        if any(f"T{hour}:" in row for hour in ("00", "08", "16"))
-    ]
-    twice = "".join(eight) + "".join(eight).replace("BTC/USDC:USDC", "BTC/USDG:USDG")
-    instruments += instruments.splitlines(keepends=True)[-1].replace("USDC", "USDG")
-    funding = hot + calm.split("\n", 1)[1] + twice
-    read_snapshot(
-        write_snapshot(tmp_path, {**TABLES_CSV, "instruments": instruments, "funding": funding}), {}, TABLES
-    )
+    # Two calm perpetuals beside a hot one on the same venue: 30 bp per 8 h is real for single coins.
+    funding = series(range(0, 160, 8), 8, "0.003")
+    instruments = TABLES_CSV["instruments"]
+    for quote in ("USDC", "USDG"):
+        instruments += f"{AS_OF},okx,BTC/{quote}:{quote},BTC-{quote}-SWAP,linear,BTC,{quote},{quote},0.01,0.01,0.1,0.01,0,1,8,0.00375,0.000002,9e9\n"
+        funding += series(range(0, 160, 8), 8, "0.0001", f"okx BTC/{quote}:{quote}").split("\n", 1)[1]
+    tables = {**TABLES_CSV, "instruments": instruments, "funding": funding}
+    read_snapshot(write_snapshot(tmp_path, tables), {}, TABLES)
 
 
 def history(mark_moves, index_moves):

@@ -1,0 +1,144 @@
+"""The daily allocation: market, program, audit, orders, in that order."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from allocator.audit import Audit, audit
+from allocator.audit.audit import objective
+from allocator.errors import AuditFailed
+from allocator.market.build import build_market
+from allocator.market.types import Market
+from allocator.orders.lots import Rounded, round_to_lots
+from allocator.orders.order_list import Order, order_list
+from allocator.result import Json
+from allocator.runs import run_id
+from allocator.scenario.load import LoadedScenario, load_scenario
+from allocator.snapshot.columns import TABLES
+from allocator.snapshot.read import SnapshotData, read_snapshot
+from models.arrays import Vector
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from allocator.program.solve import Multipliers, Solution
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """An audited allocation: the convex optimum, whole-lot orders, and all that led to them."""
+
+    run_id: str
+    scenario: LoadedScenario
+    market: Market
+    solution: Solution
+    audit: Audit
+    rounded: Rounded
+    orders: tuple[Order, ...]
+
+    @property
+    def shadow_prices(self) -> dict[str, Vector]:
+        """By limit name, USD per decision horizon that one more USD of each subject's bound saves."""
+        return dict(self.solution.multipliers.limits)
+
+    @property
+    def rounding_gap_usd(self) -> float:
+        """USD by which the rounded objective may miss the best one, audited bound included."""
+        rounded = objective(self.market, self.rounded.decision, self.rounded.values)
+        return rounded - (self.audit.objective_usd - max(self.audit.duality_gap_usd, 0.0))
+
+    @cached_property
+    def result(self) -> Json:
+        """What `result.json` holds."""
+        return _result(self)
+
+    @property
+    def positions(self) -> pd.DataFrame:
+        """The positions of `result` as a table."""
+        return _table(self.result["positions"])
+
+    @property
+    def venues(self) -> pd.DataFrame:
+        """The venues of `result` as a table."""
+        return _table(self.result["venues"])
+
+    @property
+    def limits(self) -> pd.DataFrame:
+        """The limits of `result` as a table."""
+        return _table(self.result["limits"])
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
+def read_tables(loaded: LoadedScenario) -> SnapshotData:
+    """The scenario's tables, checked at the door. Raises `DataError`."""
+    optional = () if loaded.scenario.objective.impact.model == "book" else ("books",)
+    inline = loaded.scenario.snapshot.tables
+    return read_snapshot(loaded.snapshot_folder, inline, [name for name in TABLES if name not in optional])
+
+
+def allocate(
+    scenario: LoadedScenario | Path | str, snapshot: SnapshotData | None = None, market: Market | None = None
+) -> Allocation:
+    """Allocate the hedge of a scenario; `snapshot` and `market` save reading them again.
+
+    Raises `DataError`, `Infeasible` (with `.conflict`), `SolverFailed`, or `AuditFailed` where either the
+    optimum or its whole-lot rounding breaches a limit, or the optimum is not proven to be one.
+    """
+    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+    tables = read_tables(loaded) if snapshot is None else snapshot
+    found = build_market(loaded, tables) if market is None else market
+    # The modeller is heavy: nothing before this line, and no other command, waits for it.
+    from allocator.program.build import Program
+    from allocator.program.solve import solve
+
+    solution = solve(Program(found))
+    log.info("solved by %s in %d iterations", solution.solver, solution.iterations)
+    confirmed = audit(found, solution.decision, solution.multipliers.limits)
+    if not confirmed.passed:
+        check = confirmed.permitted
+        raise AuditFailed(
+            f"the solution breaches {check.worst_limit or 'nothing'} by ${check.max_violation_usd:,.2f} "
+            f"and may miss the optimum by ${confirmed.duality_gap_usd:,.4f}"
+        )
+    rounded = round_to_lots(found, solution.decision, loaded.scenario.orders.min_trade)
+    if not rounded.check.passed:
+        raise AuditFailed(
+            f"no whole-lot rounding keeps every limit: {rounded.check.worst_limit} "
+            f"is breached by ${rounded.check.max_violation_usd:,.2f}; widen it or lower orders.min_trade"
+        )
+    run = run_id(loaded, tables)
+    orders = order_list(found, rounded, loaded.scenario.orders, run)
+    return Allocation(run, loaded, found, solution, confirmed, rounded, tuple(orders))
+
+
+def _result(a: Allocation) -> Json:
+    from allocator import result
+
+    multipliers: Multipliers = a.solution.multipliers
+    return {
+        **result.header(a.run_id, a.scenario.scenario.name, a.market, "optimal"),
+        "solver": {"name": a.solution.solver, "iterations": a.solution.iterations, "fallback": None},
+        "objective": result.objective(a.market, a.audit, a.solution.decision),
+        "cash": result.cash(a.market, a.rounded),
+        "risk": result.risk(a.market, a.rounded.decision.positions),
+        "positions": result.positions(a.market, a.solution.decision, a.rounded),
+        "transfers": result.transfers(a.market, a.solution.decision),
+        "venues": result.venues(a.market, a.rounded.decision),
+        "limits": result.limits(
+            a.market, a.solution.decision, a.audit.values, dict(multipliers.limits), multipliers
+        ),
+        "audit": result.audit(a.audit, a.rounded, a.rounding_gap_usd),
+        "orders": len(a.orders),
+        "notices": list(a.market.notices),
+    }

@@ -1,0 +1,13 @@
+"""One module per command; each takes the parsed arguments and returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+
+from allocator.scenario.load import LoadedScenario, load_scenario
+
+
+def loaded(arguments: argparse.Namespace) -> LoadedScenario:
+    """The scenario that the arguments name, with its overlays and ``--set``."""
+    overlays = [name.strip() for name in arguments.overlay.split(",") if name.strip()]
+    return load_scenario(arguments.scenario, overlays, arguments.sets, arguments.snapshot)

@@ -1,0 +1,154 @@
+"""`hedge allocate`: the daily run, whole or not at all, and found again when nothing changed."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from allocator.commands import loaded as load_arguments
+from allocator.errors import AuditFailed, HedgeError, Infeasible, SolverFailed
+from allocator.runs import LOG, Run, find, run_id, write
+from allocator.scenario.load import LoadedScenario, resolved_yaml
+from allocator.snapshot.read import SnapshotData
+
+log = logging.getLogger(__name__)
+
+
+class _Journal(logging.Handler):
+    """Keeps every log record of a run as a line of JSON with its time."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append one record."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        self.lines.append(
+            json.dumps({"time": time, "level": record.levelname.lower(), "message": record.getMessage()})
+        )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Allocate, write the run folder, print the page; the exit code is the run's."""
+    from allocator.allocation import read_tables
+
+    package = logging.getLogger("allocator")
+    journal, level = _Journal(), package.level
+    package.addHandler(journal)
+    # The journal of a run is complete whatever the verbosity; stderr has its own level.
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.getLogger().level)
+    package.setLevel(logging.INFO)
+    try:
+        started = datetime.now(UTC)
+        scenario = load_arguments(arguments)
+        tables = read_tables(scenario)
+        name = run_id(scenario, tables)
+        done = find(arguments.out, name)
+        if done is None:
+            done = _compute(scenario, tables, name, arguments.out, journal, started)
+        else:
+            log.info("run %s is finished and unchanged: reused", name)
+    finally:
+        package.removeHandler(journal)
+        package.setLevel(level)
+    return _print(done, arguments.json)
+
+
+def _compute(
+    scenario: LoadedScenario, tables: SnapshotData, name: str, out: Path, journal: _Journal, started: datetime
+) -> Run:
+    """Solve and write; a failure after the data were read is a finished run without orders."""
+    from allocator.allocation import allocate
+    from allocator.market.build import build_market
+    from allocator.result import failure, header, to_text
+
+    log.info("scenario %s, tables %s", scenario.scenario.name, ", ".join(sorted(tables.digests)))
+    for note in tables.notes:
+        log.info("%s", note)
+    market = build_market(scenario, tables)
+    for notice in market.notices:
+        log.warning("%s", notice)
+    files = {"scenario.resolved.yaml": resolved_yaml(scenario.scenario)}
+    code = 0
+    try:
+        allocation = allocate(scenario, tables, market)
+        result = allocation.result
+        files["orders.csv"] = table_text([_cells(vars(order)) for order in allocation.orders], _order_columns())
+        for part, columns in (("positions", _POSITIONS), ("transfers", _TRANSFERS)):
+            files[f"{part}.csv"] = table_text([_cells(row) for row in result[part]], columns)
+    except (Infeasible, SolverFailed, AuditFailed) as error:
+        code = error.exit_code
+        log.error("%s", error)
+        result = {
+            **header(name, scenario.scenario.name, market, error.status),
+            **failure(error),
+            "notices": list(market.notices),
+        }
+    files["result.json"] = to_text(result)
+    log.info("run %s ends with exit code %d", name, code)
+    files[LOG] = "".join(f"{line}\n" for line in journal.lines)
+    facts = {
+        "status": result["status"],
+        "exit_code": code,
+        "started_at": started.isoformat(timespec="milliseconds"),
+        "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "tables": dict(sorted(tables.digests.items())),
+        "solver": result.get("solver"),
+    }
+    return write(out, name, files, facts)
+
+
+_POSITIONS = (
+    "venue", "account", "symbol", "asset", "previous_usd", "target_usd", "rounded_usd", "trade_usd",
+    "target_contracts", "target_coins", "trade_contracts", "trade_coins", "funding_usd", "trading_usd",
+)  # fmt: skip
+_TRANSFERS = ("from", "to", "currency", "amount_usd", "cost_usd", "arrives_before_orders")
+
+
+def _order_columns() -> Sequence[str]:
+    from allocator.orders.order_list import COLUMNS
+
+    return COLUMNS
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """Every cell as text: null is empty, a boolean is true or false."""
+    return {
+        key: "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        for key, value in row.items()
+    }
+
+
+def table_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str:
+    """CSV with a header, unix line ends."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def _print(done: Run, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(done.text("result.json"))
+        return done.exit_code
+    from allocator.terminal import show
+
+    orders: list[dict[str, str]] = []
+    if (done.folder / "orders.csv").exists():
+        orders = list(csv.DictReader(io.StringIO(done.text("orders.csv"))))
+    show(json.loads(done.text("result.json")), orders, done.folder)
+    return done.exit_code
+
+
+__all__ = ["HedgeError", "run", "table_text"]

@@ -1,0 +1,185 @@
+"""The order list: one row per order, every number a decimal string, ids that repeat with the run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+
+from allocator import evaluate
+from allocator.market.types import Market
+from allocator.orders.lots import Rounded
+from allocator.scenario.schema import Orders
+from models.contracts import OrderSide, coins_from_contracts, plain, round_to_lot, round_to_tick
+
+_CENT = Decimal("0.01")
+_COIN = Decimal("0.00000001")
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order as it leaves the house. Costs and funding > 0 are paid by us."""
+
+    run_id: str
+    seq: int
+    venue: str
+    account: str
+    symbol: str
+    venue_symbol: str
+    side: OrderSide
+    type: str
+    contracts: str
+    coins: str
+    contract_size: str
+    limit_price: str | None
+    limit_price_time: str | None
+    time_in_force: str
+    post_only: bool
+    reduce_only: bool
+    client_order_id: str
+    notional_usd: str
+    expected_fee_usd: str
+    expected_slippage_usd: str
+    funding_to_next_settlement_usd: str
+    position_before_contracts: str
+    position_target_contracts: str
+    reason: str
+
+
+COLUMNS = tuple(field.name for field in fields(Order))
+
+
+@dataclass(frozen=True)
+class _Leg:
+    """Part of a trade that is one order: from one position to another, both in contracts."""
+
+    instrument: int
+    before: Decimal
+    after: Decimal
+    reason: str
+
+    @property
+    def size(self) -> Decimal:
+        return self.after - self.before
+
+    @property
+    def reduces(self) -> bool:
+        return abs(self.after) < abs(self.before)
+
+
+def order_list(market: Market, rounded: Rounded, style: Orders, run_id: str) -> list[Order]:
+    """All orders of a run: those that reduce come first, the less liquid instrument before the more liquid."""
+    legs = [leg for i in range(len(market.instruments)) for leg in _legs(market, rounded, i)]
+    adv = market.costs.adv_usd
+    legs.sort(key=lambda leg: (not leg.reduces, adv[leg.instrument], market.instruments[leg.instrument].key))
+    costs = evaluate.trade_costs(market, rounded.decision.positions - market.positions.usd)
+    orders = []
+    for seq, leg in enumerate(legs, start=1):
+        share = float(abs(leg.size) / abs(rounded.trades[leg.instrument]))
+        slippage = costs.slippage[leg.instrument] + costs.impact[leg.instrument]
+        money = (share * float(costs.fees[leg.instrument]), share * float(slippage))
+        orders.append(_order(market, leg, style, run_id, seq, money))
+    return orders
+
+
+def _legs(market: Market, rounded: Rounded, i: int) -> Iterator[_Leg]:
+    """The orders of one instrument; a flip is a reduce-only close and an open."""
+    trade = rounded.trades[i]
+    if trade == 0:
+        return
+    instrument = market.instruments[i]
+    before = round_to_lot(float(market.positions.contracts[i]), instrument.contract.lot_contracts, "nearest")
+    after = before + trade
+    if before * after < 0:
+        yield _Leg(i, before, Decimal(0), f"close the {_word(before)} before turning {_word(after)}")
+        yield _Leg(i, Decimal(0), after, f"{_word(after)} {instrument.asset} against its exposure")
+    elif abs(after) > abs(before):
+        yield _Leg(i, before, after, f"more {_word(after)} {instrument.asset} against its exposure")
+    else:
+        closing = "close" if after == 0 else "reduce"
+        yield _Leg(i, before, after, f"{closing} the {_word(before)} in {instrument.asset}")
+
+
+def _word(contracts: Decimal) -> str:
+    return "long" if contracts > 0 else "short"
+
+
+def _order(
+    market: Market, leg: _Leg, style: Orders, run_id: str, seq: int, money: tuple[float, float]
+) -> Order:
+    i = leg.instrument
+    instrument, size = market.instruments[i], abs(leg.size)
+    side: OrderSide = "buy" if leg.size > 0 else "sell"
+    usd = float(leg.size) * float(market.prices.usd_per_contract[i])
+    limited = style.type == "limit"
+    return Order(
+        run_id=run_id,
+        seq=seq,
+        venue=instrument.exchange,
+        account=instrument.account,
+        symbol=instrument.symbol,
+        venue_symbol=instrument.venue_symbol,
+        side=side,
+        type=style.type,
+        contracts=plain(size),
+        coins=plain(_coins(market, i, size)),
+        contract_size=plain(instrument.contract.contract_size),
+        limit_price=plain(limit_price(market, i, side, style)) if limited else None,
+        limit_price_time=timestamp(market.prices.times[i]) if limited else None,
+        time_in_force=style.time_in_force if limited else "ioc",
+        post_only=style.post_only,
+        reduce_only=leg.reduces,
+        client_order_id=client_order_id(run_id, seq, instrument.key, side),
+        notional_usd=cents(abs(usd)),
+        expected_fee_usd=cents(money[0]),
+        expected_slippage_usd=cents(money[1]),
+        funding_to_next_settlement_usd=cents(float(market.funding.next_rate[i]) * usd),
+        position_before_contracts=plain(leg.before),
+        position_target_contracts=plain(leg.after),
+        reason=leg.reason,
+    )
+
+
+def _coins(market: Market, i: int, size: Decimal) -> Decimal:
+    """Coins of an order: exact for linear contracts, at the mark to eight decimals for inverse ones."""
+    contract = market.instruments[i].contract
+    if contract.kind == "linear":
+        return size * contract.contract_size * contract.coins_per_unit
+    coins = coins_from_contracts(contract, float(size), float(market.prices.mark[i]))
+    return Decimal(repr(float(coins))).quantize(_COIN)
+
+
+def limit_price(market: Market, i: int, side: OrderSide, style: Orders) -> Decimal:
+    """Limit of an order: the mark plus the collar, never beyond it; or the near side of the book if post-only.
+
+    Both round away from the far side: a collar is a promise, and a post-only order must not cross.
+    """
+    sign = 1.0 if side == "buy" else -1.0
+    mark, tick = float(market.prices.mark[i]), market.instruments[i].contract.tick
+    reach = -float(market.costs.half_spread[i]) if style.post_only else style.collar
+    return round_to_tick(mark * (1 + sign * reach), tick, "sell" if side == "buy" else "buy")
+
+
+def client_order_id(run_id: str, seq: int, key: str, side: str) -> str:
+    """An id of 26 characters [a-z0-9] that the same run always gives the same order."""
+    digest = hashlib.sha256(f"{run_id}|{seq}|{key}|{side}".encode()).digest()
+    number = int.from_bytes(digest[:16], "big")
+    letters = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = ""
+    while len(text) < 25:
+        number, digit = divmod(number, 36)
+        text += letters[digit]
+    return f"h{text}"
+
+
+def cents(usd: float) -> str:
+    """USD to the cent, as a decimal string."""
+    value = Decimal(repr(float(usd))).quantize(_CENT)
+    return format(value if value else abs(value), "f")
+
+
+def timestamp(time: datetime) -> str:
+    """ISO-8601 in UTC with Z, to the second."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,283 @@
+"""`result.json`: everything a run says, as plain data. No NaN; what is not there is null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from allocator import evaluate
+from allocator.audit.audit import Audit, breach_cost
+from allocator.audit.limits import LimitValues
+from allocator.errors import HedgeError, Infeasible, Problem
+from allocator.market.boxes import box_owner
+from allocator.market.types import Box, Decision, Market
+from allocator.orders.lots import Rounded
+from allocator.orders.order_list import timestamp
+from models.covariance import variance_by_asset
+from models.hedge import currency_exposure, hedge_effectiveness
+
+SCHEMA_VERSION = 1
+Json = dict[str, Any]
+
+
+def to_text(result: Json) -> str:
+    """JSON text of a result; raises ValueError should a NaN have slipped in."""
+    return json.dumps(result, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def header(run_id: str, scenario: str, market: Market | None, status: str) -> Json:
+    """The part that every result begins with."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "scenario": scenario,
+        "as_of": timestamp(market.as_of) if market is not None else None,
+        "decision_hours": market.decision_hours if market is not None else None,
+        "holding_hours": market.holding_hours if market is not None else None,
+        "status": status,
+    }
+
+
+def refusal(error: HedgeError) -> Json:
+    """What ``--json`` prints where there is no run: nothing was computed."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "status": error.status,
+        "errors": [problem(p) for p in error.problems],
+    }
+
+
+def problem(found: Problem) -> Json:
+    """One problem as data."""
+    return {"source": found.source or None, "message": found.message}
+
+
+def failure(error: HedgeError) -> Json:
+    """What a run without orders says about why."""
+    said: Json = {"errors": [problem(p) for p in error.problems]}
+    if isinstance(error, Infeasible):
+        said["conflict"] = [
+            {"name": m.name, "subject": m.subject, "source": m.source, "certificate": number(m.certificate)}
+            for m in error.conflict
+        ]
+    return said
+
+
+def number(value: float) -> float | None:
+    """A float to twelve significant digits, or None where it is not finite."""
+    return float(f"{value:.12g}") if math.isfinite(value) else None
+
+
+def usd(value: float) -> float | None:
+    """USD to a millionth."""
+    return round(float(value), 6) + 0.0 if math.isfinite(value) else None
+
+
+def objective(market: Market, audit: Audit, decision: Decision) -> Json:
+    """The terms at the convex optimum and their total as the mode weighs them."""
+    terms = evaluate.objective_terms(market, decision)
+    return {
+        "total_usd": usd(audit.objective_usd),
+        **{f"{name}_usd": usd(value) for name, value in terms.items()},
+        "breaches_usd": usd(breach_cost(audit.values)),
+        "mode": market.objective.mode,
+    }
+
+
+def cash(market: Market, rounded: Rounded) -> Json:
+    """Cash that the rounded trades and transfers cost, and funding on the rounded positions."""
+    x = rounded.decision.positions
+    costs = evaluate.trade_costs(market, x - market.positions.usd)
+    return {
+        "fees_usd": usd(costs.fees.sum()),
+        "slippage_usd": usd(costs.slippage.sum()),
+        "impact_usd": usd(costs.impact.sum()),
+        "transfers_usd": usd(float(market.transfers.cost @ rounded.decision.transfers)),
+        "funding_to_next_settlement_usd": usd(float(market.funding.next_rate @ x)),
+        "funding_over_holding_usd": usd(float(market.funding.total @ x)),
+    }
+
+
+def risk(market: Market, x: np.ndarray) -> Json:  # type: ignore[type-arg]
+    """Volatility over the decision horizon with and without the hedge, and where it comes from."""
+    hedged = evaluate.variances(market, x)
+    unhedged = sum(evaluate.variances(market, np.zeros(len(x))).values())
+    delta = evaluate.deltas(market, x)
+    by_asset = variance_by_asset(market.risk, delta, x, market.asset_of)
+    total = sum(hedged.values())
+    return {
+        "volatility_unhedged_usd": usd(math.sqrt(unhedged)),
+        "volatility_hedged_usd": usd(math.sqrt(total)),
+        "hedge_effectiveness": number(hedge_effectiveness(total, unhedged)) if unhedged > 0 else None,
+        "by_asset": [
+            {
+                "asset": asset,
+                "exposure_usd": usd(market.exposure[a]),
+                "positions_usd": usd(delta[a] - market.exposure[a]),
+                "net_delta_usd": usd(delta[a]),
+                "variance_share": number(by_asset[a] / total) if total > 0 else None,
+            }
+            for a, asset in enumerate(market.assets)
+        ],
+        "by_source": {source: usd(math.sqrt(variance)) for source, variance in hedged.items()},
+        "currency_exposure": {
+            currency: usd(amount)
+            for currency, amount in zip(
+                market.currencies, currency_exposure(market.cash, x, market.index_currency_of), strict=True
+            )
+        },
+    }
+
+
+def positions(market: Market, decision: Decision, rounded: Rounded) -> list[Json]:
+    """Every instrument: before, the convex optimum, and what the rounded orders lead to."""
+    x, held = rounded.decision.positions, market.positions
+    costs = evaluate.trade_costs(market, x - held.usd).total
+    rows = []
+    for i, instrument in enumerate(market.instruments):
+        contracts = float(held.contracts[i]) + float(rounded.trades[i])
+        per_contract = market.prices.usd_per_contract[i]
+        coins = per_contract / _coin_usd(market, i)
+        rows.append(
+            {
+                "venue": instrument.exchange,
+                "account": instrument.account,
+                "symbol": instrument.symbol,
+                "asset": instrument.asset,
+                "previous_usd": usd(held.usd[i]),
+                "target_usd": usd(decision.positions[i]),
+                "rounded_usd": usd(x[i]),
+                "trade_usd": usd(x[i] - held.usd[i]),
+                "target_contracts": number(contracts),
+                "target_coins": number(contracts * coins),
+                "trade_contracts": number(float(rounded.trades[i])),
+                "trade_coins": number(float(rounded.trades[i]) * coins),
+                "funding_usd": usd(market.funding.cost[i] * x[i]),
+                "trading_usd": usd(costs[i]),
+            }
+        )
+    return rows
+
+
+def _coin_usd(market: Market, i: int) -> float:
+    """USD of one coin at the instrument's mark."""
+    contract = market.instruments[i].contract
+    return float(market.prices.mark[i] * market.prices.quote_usd[i]) / contract.coins_per_unit
+
+
+def transfers(market: Market, decision: Decision) -> list[Json]:
+    """Transfers of at least a cent."""
+    rows = []
+    for r, route in enumerate(market.transfers.routes):
+        amount = float(decision.transfers[r])
+        if amount < 0.01:
+            continue
+        source, target = market.pockets[route.source], market.pockets[route.target]
+        rows.append(
+            {
+                "from": source.venue,
+                "to": target.venue,
+                "currency": source.currency,
+                "amount_usd": usd(amount),
+                "cost_usd": usd(amount * float(market.transfers.cost[r])),
+                "arrives_before_orders": bool(market.transfers.arrives[r]),
+            }
+        )
+    return rows
+
+
+def venues(market: Market, decision: Decision) -> list[Json]:
+    """Margin of each venue after the rounded orders, and how far it is from liquidation."""
+    state = evaluate.venues(market, decision)
+    moves = evaluate.liquidation_moves(market, decision)
+    surplus = state.equity - state.maintenance_margin
+    rows = []
+    for v, account in enumerate(market.accounts):
+        equity, required = float(state.equity[0, v]), float(state.maintenance_margin[0, v])
+        near = [move for move in moves[v] if move is not None]
+        stressed = len(market.stresses.names) > 1
+        worst = 1 + int(np.argmin(surplus[1:, v])) if stressed else 0
+        rows.append(
+            {
+                "venue": account.exchange,
+                "account": account.account,
+                "name": account.name,
+                "equity_usd": usd(equity),
+                "initial_margin_usd": usd(state.initial_margin[v]),
+                "maintenance_margin_usd": usd(required),
+                "margin_ratio": number(required / equity) if equity > 0 else None,
+                "liquidation_move": number(min(near, key=abs)) if near else None,
+                "worst_stress": market.stresses.names[worst] if stressed else None,
+                "worst_stress_equity_usd": usd(state.equity[worst, v]) if stressed else None,
+                "worst_stress_maintenance_margin_usd": usd(state.maintenance_margin[worst, v]) if stressed else None,
+            }
+        )
+    return rows
+
+
+def limits(
+    market: Market, decision: Decision, values: Sequence[LimitValues], prices: dict[str, Any], box_prices: Any
+) -> list[Json]:
+    """Every limit at the convex optimum: value, bound, slack, and the price of one unit more of bound."""
+    rows: list[Json] = []
+    used: dict[str, int] = {}
+    for limit in values:
+        start = used.get(limit.name, 0)
+        used[limit.name] = start + len(limit.subjects)
+        for k, subject in enumerate(limit.subjects):
+            price = float(prices[limit.name][start + k]) * float(limit.usd_per_unit[k])
+            rows.append(_limit(limit, subject, float(limit.value[k]), float(limit.bound[k]), limit.unit, price))
+    for box in market.boxes:
+        rows += _box_rows(market, decision, box, box_prices)
+    return rows
+
+
+def _limit(limit: LimitValues | Box, subject: str, value: float, bound: float, unit: str, price: float) -> Json:
+    return {
+        "name": limit.name,
+        "subject": subject,
+        "kind": limit.kind,
+        "value": number(value),
+        "bound": number(bound),
+        "slack": number(bound - value),
+        "unit": unit,
+        "shadow_price_usd": number(price),
+        "source": limit.source,
+    }
+
+
+def _box_rows(market: Market, decision: Decision, box: Box, box_prices: Any) -> list[Json]:
+    """The nearer bound of each position that a box limits; its price belongs to the tightest box."""
+    x, rows = decision.positions, []
+    for i, instrument in enumerate(market.instruments):
+        room = {"lower": x[i] - box.lower[i], "upper": box.upper[i] - x[i]}
+        side = min(room, key=lambda s: room[s])
+        if not math.isfinite(room[side]):
+            continue
+        sign = 1.0 if side == "upper" else -1.0
+        bound = sign * float(getattr(box, side)[i])
+        tight = box_owner(market, i, side) is box
+        price = float(getattr(box_prices, side)[i]) if tight else 0.0
+        rows.append(_limit(box, f"{instrument.key} {side}", sign * float(x[i]), bound, "USD", price))
+    return rows
+
+
+def audit(found: Audit, rounded: Rounded, gap_usd: float) -> Json:
+    """What the audit says of the optimum and of the rounded positions."""
+    return {
+        "passed": found.passed,
+        "max_violation_usd": usd(found.permitted.max_violation_usd),
+        "worst_limit": found.permitted.worst_limit or None,
+        "duality_gap_usd": usd(found.duality_gap_usd),
+        "scale_usd": usd(found.scale_usd),
+        "rounded": {
+            "passed": rounded.check.passed,
+            "max_violation_usd": usd(rounded.check.max_violation_usd),
+            "worst_limit": rounded.check.worst_limit or None,
+            "gap_usd": usd(gap_usd),
+        },
+    }

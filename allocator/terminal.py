@@ -1,0 +1,231 @@
+"""What a person sees: the result of a run as a page of tables that reads from top to bottom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Json = Mapping[str, Any]
+_MOST_LIMITS = 6
+_DUST = 1.0  # USD below which a figure is not worth a line
+
+
+def page(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None) -> RenderableType:
+    """The whole page of one finished run."""
+    if result["status"] != "optimal":
+        return _failed(result, folder)
+    parts: list[RenderableType] = [_headline(result, orders), _coins(result)]
+    parts.append(_orders(orders) if orders else Text("No orders: every trade costs more than it saves.\n"))
+    if result["transfers"]:
+        parts.append(_transfers(result))
+    parts += [_venues(result), _money(result), _limits(result), _footer(result, folder)]
+    return Group(*parts)
+
+
+def show(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None) -> None:
+    """Print the page to stdout; colours only on a terminal."""
+    Console(highlight=False).print(page(result, orders, folder))
+
+
+def dollars(value: float | None) -> str:
+    """$1,234, −$5.6k stays −$5,600; an absent number is a dash."""
+    if value is None:
+        return "–"
+    text = f"${abs(value):,.0f}"
+    return f"−{text}" if value <= -0.5 else text
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.123 as 12.3 %."""
+    return "–" if value is None else f"{value:.{digits}%}".replace("-", "−").replace("%", " %")
+
+
+def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
+    """What to do, whether it is safe, what it costs: three lines."""
+    traded = sum(float(order["notional_usd"]) for order in orders)
+    moved = sum(t["amount_usd"] for t in result["transfers"])
+    risk, cash, hours = result["risk"], result["cash"], result["decision_hours"]
+    what = f"{len(orders)} orders, {dollars(traded)}" if orders else "Nothing to trade"
+    transfers = f", and transfers of {dollars(moved)}" if moved >= _DUST else ""
+    paid = cash["fees_usd"] + cash["slippage_usd"] + cash["impact_usd"] + cash["transfers_usd"]
+    funding = -result["objective"]["funding_usd"]
+    earns = "earns" if funding >= 0 else "pays"
+    text = Text()
+    text.append(f"{result['scenario']}  {result['as_of']}\n", style="bold")
+    text.append(f"{what}{transfers}. ", style="bold")
+    text.append(f"Volatility over {hours:g} h falls from {dollars(risk['volatility_unhedged_usd'])} unhedged to ")
+    text.append(f"{dollars(risk['volatility_hedged_usd'])} (hedge effectiveness {percent(risk['hedge_effectiveness'], 2)}).\n")
+    text.append(f"Trading costs {dollars(paid)} once; funding {earns} {dollars(abs(funding))} per {hours:g} h.\n")
+    text.append_text(_safety(result))
+    return text
+
+
+def _safety(result: Json) -> Text:
+    near = [v for v in result["venues"] if v["liquidation_move"] is not None]
+    if not near:
+        return Text("No venue can be liquidated by price.\n", style="green")
+    nearest = min(near, key=lambda v: abs(v["liquidation_move"]))
+    move = nearest["liquidation_move"]
+    style = "green" if abs(move) > 0.2 else "yellow" if abs(move) > 0.1 else "bold red"
+    return Text(f"Nearest liquidation: {nearest['name']}, if all coins move {move:+.1%} at once.\n", style=style)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A plain table; a column whose name starts with > is right-aligned."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", header_style="dim", no_wrap=right)
+    return table
+
+
+def _coins(result: Json) -> Table:
+    table = _table("Coins", "coin", ">exposure", ">hedge before", ">hedge after", ">net delta", ">variance share")
+    before: dict[str, float] = {}
+    for row in result["positions"]:
+        before[row["asset"]] = before.get(row["asset"], 0.0) + row["previous_usd"]
+    for row in result["risk"]["by_asset"]:
+        table.add_row(
+            row["asset"],
+            dollars(row["exposure_usd"]),
+            dollars(before.get(row["asset"], 0.0)),
+            dollars(row["positions_usd"]),
+            dollars(row["net_delta_usd"]),
+            percent(row["variance_share"]),
+        )
+    return table
+
+
+def _orders(orders: Sequence[Mapping[str, str]]) -> Table:
+    table = _table("\nOrders", ">#", "venue", "symbol", "side", ">contracts", ">notional", ">limit", "why")
+    for order in orders:
+        table.add_row(
+            order["seq"],
+            order["venue"],
+            order["symbol"],
+            Text(order["side"], style="green" if order["side"] == "buy" else "red"),
+            order["contracts"],
+            dollars(float(order["notional_usd"])),
+            order["limit_price"] or "market",
+            order["reason"] + (" (reduce only)" if order["reduce_only"] == "true" else ""),
+        )
+    return table
+
+
+def _transfers(result: Json) -> Table:
+    table = _table("\nTransfers", "from", "to", "currency", ">amount", ">cost", "arrives")
+    for row in result["transfers"]:
+        arrives = "before the orders" if row["arrives_before_orders"] else "later"
+        table.add_row(
+            row["from"], row["to"], row["currency"], dollars(row["amount_usd"]), dollars(row["cost_usd"]), arrives
+        )
+    return table
+
+
+def _venues(result: Json) -> Table:
+    table = _table(
+        "\nVenues after the orders",
+        "venue", ">equity", ">initial m.", ">maint. m.", ">m.m./equity", ">liquidation at", "worst stress", ">equity then", ">needed then",
+    )  # fmt: skip
+    for row in result["venues"]:
+        move = row["liquidation_move"]
+        table.add_row(
+            row["name"],
+            dollars(row["equity_usd"]),
+            dollars(row["initial_margin_usd"]),
+            dollars(row["maintenance_margin_usd"]),
+            percent(row["margin_ratio"]),
+            "–" if move is None else f"{move:+.1%}",
+            row["worst_stress"] or "–",
+            dollars(row["worst_stress_equity_usd"]),
+            dollars(row["worst_stress_maintenance_margin_usd"]),
+        )
+    return table
+
+
+def _money(result: Json) -> Table:
+    """The objective beside the cash: one is charged over the holding horizon, the other leaves today."""
+    goal, cash = result["objective"], result["cash"]
+    hours = f"{result['decision_hours']:g} h"
+    table = _table("\nMoney", f"objective per {hours}", ">", "   cash", ">")
+    charged = [
+        ("risk charge", goal["risk_usd"]),
+        ("funding", goal["funding_usd"]),
+        ("funding uncertainty", goal["funding_uncertainty_usd"]),
+        ("trading, spread over holding", goal["trading_usd"] + goal["impact_usd"]),
+        ("transfers, spread over holding", goal["transfer_usd"]),
+        ("collateral", goal["collateral_usd"]),
+        ("soft limits", goal["breaches_usd"]),
+    ]
+    paid = [
+        ("   fees", cash["fees_usd"]),
+        ("   slippage and impact", cash["slippage_usd"] + cash["impact_usd"]),
+        ("   transfers", cash["transfers_usd"]),
+        ("   funding at next settlements", cash["funding_to_next_settlement_usd"]),
+        (f"   funding over {result['holding_hours']:g} h", cash["funding_over_holding_usd"]),
+    ]
+    charged = [row for row in charged if abs(row[1]) >= 0.5] + [("total", goal["total_usd"])]
+    for k in range(max(len(charged), len(paid))):
+        left = (charged[k][0], dollars(charged[k][1])) if k < len(charged) else ("", "")
+        right = (paid[k][0], dollars(paid[k][1])) if k < len(paid) else ("", "")
+        table.add_row(*left, *right)
+    return table
+
+
+def _limits(result: Json) -> RenderableType:
+    """The limits that cost most, by what one per cent more of bound would save."""
+    binding = [row for row in result["limits"] if (row["shadow_price_usd"] or 0) > 0]
+    worth = sorted(binding, key=lambda row: -_worth(row))
+    shown = [row for row in worth if _worth(row) >= 0.01][:_MOST_LIMITS]
+    if not shown:
+        return Text("\nNo limit costs anything today.")
+    hours = f"{result['decision_hours']:g} h"
+    table = _table("\nWhat limits cost", "limit", "of", ">bound", f">$1k more saves per {hours}", "set in")
+    for row in shown:
+        money = row["unit"] == "USD"
+        saves = row["shadow_price_usd"] * (1e3 if money else 1.0)
+        table.add_row(
+            row["name"],
+            row["subject"],
+            dollars(row["bound"]) if money else f"{row['bound']:g}",
+            f"${saves:,.2f}" if money else f"${saves:,.2f} per 1.0",
+            row["source"],
+        )
+    return table
+
+
+def _worth(row: Json) -> float:
+    return float(row["shadow_price_usd"] * max(abs(row["bound"]), 1.0) * 0.01)
+
+
+def _footer(result: Json, folder: Path | None) -> Text:
+    audit, rounded = result["audit"], result["audit"]["rounded"]
+    text = Text("\n")
+    text.append("Audit passed. ", style="bold green")
+    text.append(f"Proven within ${max(audit['duality_gap_usd'], 0.0):.6f} of the optimum (scale {dollars(audit['scale_usd'])}); ")
+    text.append(f"whole lots cost ${max(rounded['gap_usd'], 0.0):,.2f} per {result['decision_hours']:g} h and breach no limit.\n")
+    for notice in result["notices"]:
+        text.append(f"Note: {notice}\n", style="yellow")
+    if folder is not None:
+        text.append(f"Run {result['run_id']} in {folder}\n", style="dim")
+    return text
+
+
+def _failed(result: Json, folder: Path | None) -> Text:
+    text = Text()
+    text.append(f"{result['scenario']}  {result['as_of']}  {result['status']}\n", style="bold red")
+    for problem in result.get("errors", []):
+        text.append(f"{problem['message']}\n")
+    if result.get("conflict"):
+        text.append("\nThese cannot hold together (weight in the certificate):\n", style="bold")
+        for member in result["conflict"][:12]:
+            text.append(f"  {member['source']}: {member['name']} ({member['subject']})  {member['certificate']:.3g}\n")
+    text.append("\nNo orders were written.\n", style="bold")
+    if folder is not None:
+        text.append(f"Run {result['run_id']} in {folder}\n", style="dim")
+    return text
