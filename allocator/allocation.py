@@ -25,7 +25,7 @@ from models.arrays import Vector
 if TYPE_CHECKING:
     import pandas as pd
 
-    from allocator.program.solve import Multipliers, Solution
+    from allocator.program.solve import Solution
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,8 @@ def allocate(
 def _result(a: Allocation) -> Json:
     from allocator import result
 
-    multipliers: Multipliers = a.solution.multipliers
+    multipliers = a.solution.multipliers
+    prices = result.Prices(multipliers.limits, multipliers.lower, multipliers.upper)
     return {
         **result.header(a.run_id, a.scenario.scenario.name, a.market, "optimal"),
         "solver": {"name": a.solution.solver, "iterations": a.solution.iterations, "fallback": None},
@@ -135,9 +136,7 @@ def _result(a: Allocation) -> Json:
         "positions": result.positions(a.market, a.solution.decision, a.rounded),
         "transfers": result.transfers(a.market, a.solution.decision),
         "venues": result.venues(a.market, a.rounded.decision),
-        "limits": result.limits(
-            a.market, a.solution.decision, a.audit.values, dict(multipliers.limits), multipliers
-        ),
+        "limits": result.limits(a.market, a.solution.decision, a.audit.values, prices),
         "audit": result.audit(a.audit, a.rounded, a.rounding_gap_usd),
         "orders": len(a.orders),
         "notices": list(a.market.notices),

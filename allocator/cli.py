@@ -100,9 +100,17 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, parents=[common])
         _scenario_options(command)
         if name == "allocate":
-            command.add_argument("--out", type=Path, default=Path("runs"), metavar="DIR", help="parent of run folders (default: runs)")
+            command.add_argument(
+                "--out",
+                type=Path,
+                default=Path("runs"),
+                metavar="DIR",
+                help="parent of run folders (default: runs)",
+            )
         if name == "show":
-            command.add_argument("--origin", action="store_true", help="each value with the file and line that set it")
+            command.add_argument(
+                "--origin", action="store_true", help="each value with the file and line that set it"
+            )
     schema = commands.add_parser("schema", help="print the JSON Schema of scenario files", parents=[common])
     choice = schema.add_mutually_exclusive_group()
     choice.add_argument("--reference", action="store_true", help="the reference page of every key instead")
@@ -114,9 +122,16 @@ def _scenario_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("scenario", type=Path, help="scenario file")
     command.add_argument("--overlay", metavar="A,B", default="", help="overlays of the file, in this order")
     command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="set one value, dotted key"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="sets",
+        help="set one value, dotted key",
     )
-    command.add_argument("--snapshot", type=Path, metavar="DIR", help="snapshot folder, instead of the file's")
+    command.add_argument(
+        "--snapshot", type=Path, metavar="DIR", help="snapshot folder, instead of the file's"
+    )
     command.add_argument("--json", action="store_true", help="print result.json to stdout instead of tables")
 
 

@@ -44,7 +44,9 @@ class VenueState:
 
 def selected_venues(market: Market, names: Literal["all"] | list[str]) -> Index:
     """Rows of the venues that a limit names."""
-    return np.array([k for k, a in enumerate(market.accounts) if names == "all" or a.name in names], dtype=np.int64)
+    return np.array(
+        [k for k, a in enumerate(market.accounts) if names == "all" or a.name in names], dtype=np.int64
+    )
 
 
 def selected_assets(market: Market, names: Literal["all"] | list[str]) -> Index:
@@ -54,12 +56,13 @@ def selected_assets(market: Market, names: Literal["all"] | list[str]) -> Index:
 
 def by_venue(market: Market, values: Vector) -> Vector:
     """Sum of an instrument quantity over each venue (V,)."""
-    return np.bincount(market.venue_of, weights=values, minlength=len(market.accounts))
+    return np.bincount(market.venue_of, weights=values, minlength=len(market.accounts)).astype(float)
 
 
 def charged_cost(market: Market, trade: Vector) -> Vector:
     """Linear and book cost (n,) of the trades as optimised: rebates beyond the spread floored at 0."""
-    return np.max(trade[:, None] * market.costs.slopes + market.costs.intercepts, axis=1, initial=0.0)
+    pieces = trade[:, None] * market.costs.slopes + market.costs.intercepts
+    return np.asarray(np.max(pieces, axis=1, initial=0.0))
 
 
 def trade_costs(market: Market, trade: Vector) -> TradeCosts:
@@ -117,7 +120,7 @@ def stressed_maintenance(market: Market, positions: Vector, s: int) -> Vector:
     scale = market.stresses.deduction[s].reshape(shape)
     # max_k(r_k·ν|x| − d_k·δ) is δ times the schedule at ν|x|/δ.
     sizes = market.stresses.notional[s].reshape(shape) * np.abs(positions) / scale
-    return scale * maintenance_margins(sizes, market.schedules)
+    return np.asarray(scale * maintenance_margins(sizes, market.schedules))
 
 
 def deltas(market: Market, positions: Vector) -> Vector:
@@ -152,7 +155,9 @@ def objective_terms(market: Market, decision: Decision) -> dict[str, float]:
 def objective_weights(market: Market) -> tuple[float, float]:
     """Weights of risk and of all other terms: 1 and 1, or the tie-break's share for the minor one."""
     minor = market.objective.tie_break
-    return {"utility": (1.0, 1.0), "min_variance": (1.0, minor), "min_cost": (minor, 1.0)}[market.objective.mode]
+    return {"utility": (1.0, 1.0), "min_variance": (1.0, minor), "min_cost": (minor, 1.0)}[
+        market.objective.mode
+    ]
 
 
 def liquidation_moves(market: Market, decision: Decision) -> list[tuple[float | None, float | None]]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from allocator.market.boxes import box_owner
 from allocator.market.types import Box, Decision, Market
 from allocator.orders.lots import Rounded
 from allocator.orders.order_list import timestamp
+from models.arrays import Vector
 from models.covariance import variance_by_asset
 from models.hedge import currency_exposure, hedge_effectiveness
 
@@ -102,7 +104,7 @@ def cash(market: Market, rounded: Rounded) -> Json:
     }
 
 
-def risk(market: Market, x: np.ndarray) -> Json:  # type: ignore[type-arg]
+def risk(market: Market, x: Vector) -> Json:
     """Volatility over the decision horizon with and without the hedge, and where it comes from."""
     hedged = evaluate.variances(market, x)
     unhedged = sum(evaluate.variances(market, np.zeros(len(x))).values())
@@ -213,15 +215,24 @@ def venues(market: Market, decision: Decision) -> list[Json]:
                 "liquidation_move": number(min(near, key=abs)) if near else None,
                 "worst_stress": market.stresses.names[worst] if stressed else None,
                 "worst_stress_equity_usd": usd(state.equity[worst, v]) if stressed else None,
-                "worst_stress_maintenance_margin_usd": usd(state.maintenance_margin[worst, v]) if stressed else None,
+                "worst_stress_maintenance_margin_usd": usd(state.maintenance_margin[worst, v])
+                if stressed
+                else None,
             }
         )
     return rows
 
 
-def limits(
-    market: Market, decision: Decision, values: Sequence[LimitValues], prices: dict[str, Any], box_prices: Any
-) -> list[Json]:
+@dataclass(frozen=True)
+class Prices:
+    """Multipliers as results need them: by limit name, and of the lower and upper bounds (n,)."""
+
+    limits: Mapping[str, Vector]
+    lower: Vector
+    upper: Vector
+
+
+def limits(market: Market, decision: Decision, values: Sequence[LimitValues], prices: Prices) -> list[Json]:
     """Every limit at the convex optimum: value, bound, slack, and the price of one unit more of bound."""
     rows: list[Json] = []
     used: dict[str, int] = {}
@@ -229,14 +240,18 @@ def limits(
         start = used.get(limit.name, 0)
         used[limit.name] = start + len(limit.subjects)
         for k, subject in enumerate(limit.subjects):
-            price = float(prices[limit.name][start + k]) * float(limit.usd_per_unit[k])
-            rows.append(_limit(limit, subject, float(limit.value[k]), float(limit.bound[k]), limit.unit, price))
+            price = float(prices.limits[limit.name][start + k]) * float(limit.usd_per_unit[k])
+            rows.append(
+                _limit(limit, subject, float(limit.value[k]), float(limit.bound[k]), limit.unit, price)
+            )
     for box in market.boxes:
-        rows += _box_rows(market, decision, box, box_prices)
+        rows += _box_rows(market, decision, box, prices)
     return rows
 
 
-def _limit(limit: LimitValues | Box, subject: str, value: float, bound: float, unit: str, price: float) -> Json:
+def _limit(
+    limit: LimitValues | Box, subject: str, value: float, bound: float, unit: str, price: float
+) -> Json:
     return {
         "name": limit.name,
         "subject": subject,
@@ -250,18 +265,18 @@ def _limit(limit: LimitValues | Box, subject: str, value: float, bound: float, u
     }
 
 
-def _box_rows(market: Market, decision: Decision, box: Box, box_prices: Any) -> list[Json]:
+def _box_rows(market: Market, decision: Decision, box: Box, prices: Prices) -> list[Json]:
     """The nearer bound of each position that a box limits; its price belongs to the tightest box."""
     x, rows = decision.positions, []
     for i, instrument in enumerate(market.instruments):
-        room = {"lower": x[i] - box.lower[i], "upper": box.upper[i] - x[i]}
-        side = min(room, key=lambda s: room[s])
-        if not math.isfinite(room[side]):
+        below, above = float(x[i] - box.lower[i]), float(box.upper[i] - x[i])
+        if not math.isfinite(min(below, above)):
             continue
+        side: Literal["lower", "upper"] = "lower" if below < above else "upper"
         sign = 1.0 if side == "upper" else -1.0
-        bound = sign * float(getattr(box, side)[i])
-        tight = box_owner(market, i, side) is box
-        price = float(getattr(box_prices, side)[i]) if tight else 0.0
+        bound = float(box.upper[i]) if side == "upper" else -float(box.lower[i])
+        price = float((prices.upper if side == "upper" else prices.lower)[i])
+        price = price if box_owner(market, i, side) is box else 0.0
         rows.append(_limit(box, f"{instrument.key} {side}", sign * float(x[i]), bound, "USD", price))
     return rows
 

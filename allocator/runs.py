@@ -84,7 +84,9 @@ def find(out: Path, run: str) -> Run | None:
 
 
 def _altered(folder: Path, what: str) -> DataError:
-    return DataError([Problem(str(folder), f"{what}; a run is never changed: move the folder away and run again")])
+    return DataError(
+        [Problem(str(folder), f"{what}; a run is never changed: move the folder away and run again")]
+    )
 
 
 def write(out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, object]) -> Run:

@@ -49,18 +49,18 @@ def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
     """What to do, whether it is safe, what it costs: three lines."""
     traded = sum(float(order["notional_usd"]) for order in orders)
     moved = sum(t["amount_usd"] for t in result["transfers"])
-    risk, cash, hours = result["risk"], result["cash"], result["decision_hours"]
+    risk, cash, hours = result["risk"], result["cash"], f"{result['decision_hours']:g} h"
     what = f"{len(orders)} orders, {dollars(traded)}" if orders else "Nothing to trade"
     transfers = f", and transfers of {dollars(moved)}" if moved >= _DUST else ""
     paid = cash["fees_usd"] + cash["slippage_usd"] + cash["impact_usd"] + cash["transfers_usd"]
     funding = -result["objective"]["funding_usd"]
-    earns = "earns" if funding >= 0 else "pays"
     text = Text()
-    text.append(f"{result['scenario']}  {result['as_of']}\n", style="bold")
-    text.append(f"{what}{transfers}. ", style="bold")
-    text.append(f"Volatility over {hours:g} h falls from {dollars(risk['volatility_unhedged_usd'])} unhedged to ")
-    text.append(f"{dollars(risk['volatility_hedged_usd'])} (hedge effectiveness {percent(risk['hedge_effectiveness'], 2)}).\n")
-    text.append(f"Trading costs {dollars(paid)} once; funding {earns} {dollars(abs(funding))} per {hours:g} h.\n")
+    text.append(f"{result['scenario']}  {result['as_of']}\n{what}{transfers}.\n", style="bold")
+    text.append(f"Volatility over {hours}: {dollars(risk['volatility_hedged_usd'])} hedged, ")
+    text.append(f"{dollars(risk['volatility_unhedged_usd'])} unhedged ")
+    text.append(f"(hedge effectiveness {percent(risk['hedge_effectiveness'], 2)}).\n")
+    text.append(f"Trading costs {dollars(paid)} once; funding ")
+    text.append(f"{'earns' if funding >= 0 else 'pays'} {dollars(abs(funding))} per {hours}.\n")
     text.append_text(_safety(result))
     return text
 
@@ -72,20 +72,28 @@ def _safety(result: Json) -> Text:
     nearest = min(near, key=lambda v: abs(v["liquidation_move"]))
     move = nearest["liquidation_move"]
     style = "green" if abs(move) > 0.2 else "yellow" if abs(move) > 0.1 else "bold red"
-    return Text(f"Nearest liquidation: {nearest['name']}, if all coins move {move:+.1%} at once.\n", style=style)
+    return Text(
+        f"Nearest liquidation: {nearest['name']}, if all coins move {move:+.1%} at once.\n", style=style
+    )
 
 
 def _table(title: str, *columns: str) -> Table:
     """A plain table; a column whose name starts with > is right-aligned."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", header_style="dim", no_wrap=right)
+        table.add_column(
+            column.lstrip(">"), justify="right" if right else "left", header_style="dim", no_wrap=right
+        )
     return table
 
 
 def _coins(result: Json) -> Table:
-    table = _table("Coins", "coin", ">exposure", ">hedge before", ">hedge after", ">net delta", ">variance share")
+    table = _table(
+        "Coins", "coin", ">exposure", ">hedge before", ">hedge after", ">net delta", ">variance share"
+    )
     before: dict[str, float] = {}
     for row in result["positions"]:
         before[row["asset"]] = before.get(row["asset"], 0.0) + row["previous_usd"]
@@ -98,12 +106,19 @@ def _coins(result: Json) -> Table:
             dollars(row["net_delta_usd"]),
             percent(row["variance_share"]),
         )
+    for currency, amount in result["risk"]["currency_exposure"].items():
+        table.add_row(currency, "", "", "", dollars(amount), "")
+    quote = result["risk"]["by_source"]["quote"] ** 2
+    total = sum(usd**2 for usd in result["risk"]["by_source"].values())
+    if result["risk"]["currency_exposure"] and total > 0:
+        table.add_row("currencies together", "", "", "", "", percent(quote / total))
     return table
 
 
 def _orders(orders: Sequence[Mapping[str, str]]) -> Table:
-    table = _table("\nOrders", ">#", "venue", "symbol", "side", ">contracts", ">notional", ">limit", "why")
+    table = _table("\nOrders", ">#", "venue", ">symbol", "side", ">contracts", ">notional", ">limit", "why")
     for order in orders:
+        why = order["reason"].partition(":")[0]
         table.add_row(
             order["seq"],
             order["venue"],
@@ -112,8 +127,10 @@ def _orders(orders: Sequence[Mapping[str, str]]) -> Table:
             order["contracts"],
             dollars(float(order["notional_usd"])),
             order["limit_price"] or "market",
-            order["reason"] + (" (reduce only)" if order["reduce_only"] == "true" else ""),
+            f"{why}*" if order["reduce_only"] == "true" else why,
         )
+    if any(order["reduce_only"] == "true" for order in orders):
+        table.caption, table.caption_justify = "* reduce-only", "left"
     return table
 
 
@@ -122,28 +139,31 @@ def _transfers(result: Json) -> Table:
     for row in result["transfers"]:
         arrives = "before the orders" if row["arrives_before_orders"] else "later"
         table.add_row(
-            row["from"], row["to"], row["currency"], dollars(row["amount_usd"]), dollars(row["cost_usd"]), arrives
+            row["from"],
+            row["to"],
+            row["currency"],
+            dollars(row["amount_usd"]),
+            dollars(row["cost_usd"]),
+            arrives,
         )
     return table
 
 
 def _venues(result: Json) -> Table:
-    table = _table(
-        "\nVenues after the orders",
-        "venue", ">equity", ">initial m.", ">maint. m.", ">m.m./equity", ">liquidation at", "worst stress", ">equity then", ">needed then",
-    )  # fmt: skip
+    columns = ("venue", ">equity", ">init. margin", ">liquidated at", ">worst stress", ">spare then")
+    table = _table("\nVenues after the orders", *columns)
     for row in result["venues"]:
-        move = row["liquidation_move"]
+        move, stressed = row["liquidation_move"], row["worst_stress"] is not None
+        spare = (
+            row["worst_stress_equity_usd"] - row["worst_stress_maintenance_margin_usd"] if stressed else None
+        )
         table.add_row(
             row["name"],
             dollars(row["equity_usd"]),
             dollars(row["initial_margin_usd"]),
-            dollars(row["maintenance_margin_usd"]),
-            percent(row["margin_ratio"]),
-            "–" if move is None else f"{move:+.1%}",
+            "never" if move is None else f"{move:+.1%}",
             row["worst_stress"] or "–",
-            dollars(row["worst_stress_equity_usd"]),
-            dollars(row["worst_stress_maintenance_margin_usd"]),
+            dollars(spare),
         )
     return table
 
@@ -157,8 +177,8 @@ def _money(result: Json) -> Table:
         ("risk charge", goal["risk_usd"]),
         ("funding", goal["funding_usd"]),
         ("funding uncertainty", goal["funding_uncertainty_usd"]),
-        ("trading, spread over holding", goal["trading_usd"] + goal["impact_usd"]),
-        ("transfers, spread over holding", goal["transfer_usd"]),
+        ("trading (h/H)", goal["trading_usd"] + goal["impact_usd"]),
+        ("transfers (h/H)", goal["transfer_usd"]),
         ("collateral", goal["collateral_usd"]),
         ("soft limits", goal["breaches_usd"]),
     ]
@@ -166,7 +186,7 @@ def _money(result: Json) -> Table:
         ("   fees", cash["fees_usd"]),
         ("   slippage and impact", cash["slippage_usd"] + cash["impact_usd"]),
         ("   transfers", cash["transfers_usd"]),
-        ("   funding at next settlements", cash["funding_to_next_settlement_usd"]),
+        ("   funding, next settlement", cash["funding_to_next_settlement_usd"]),
         (f"   funding over {result['holding_hours']:g} h", cash["funding_over_holding_usd"]),
     ]
     charged = [row for row in charged if abs(row[1]) >= 0.5] + [("total", goal["total_usd"])]
@@ -184,14 +204,14 @@ def _limits(result: Json) -> RenderableType:
     shown = [row for row in worth if _worth(row) >= 0.01][:_MOST_LIMITS]
     if not shown:
         return Text("\nNo limit costs anything today.")
-    hours = f"{result['decision_hours']:g} h"
-    table = _table("\nWhat limits cost", "limit", "of", ">bound", f">$1k more saves per {hours}", "set in")
+    table = _table(
+        "\nWhat limits cost", "limit", "of", ">bound", f">+$1k saves/{result['decision_hours']:g}h", "set in"
+    )
     for row in shown:
         money = row["unit"] == "USD"
         saves = row["shadow_price_usd"] * (1e3 if money else 1.0)
         table.add_row(
-            row["name"],
-            row["subject"],
+            f"{row['name']}\n  {row['subject']}",
             dollars(row["bound"]) if money else f"{row['bound']:g}",
             f"${saves:,.2f}" if money else f"${saves:,.2f} per 1.0",
             row["source"],
@@ -205,10 +225,13 @@ def _worth(row: Json) -> float:
 
 def _footer(result: Json, folder: Path | None) -> Text:
     audit, rounded = result["audit"], result["audit"]["rounded"]
+    gap, lots = max(audit["duality_gap_usd"], 0.0), max(rounded["gap_usd"], 0.0)
     text = Text("\n")
     text.append("Audit passed. ", style="bold green")
-    text.append(f"Proven within ${max(audit['duality_gap_usd'], 0.0):.6f} of the optimum (scale {dollars(audit['scale_usd'])}); ")
-    text.append(f"whole lots cost ${max(rounded['gap_usd'], 0.0):,.2f} per {result['decision_hours']:g} h and breach no limit.\n")
+    text.append(
+        f"Proven within ${gap:.6f} of the optimum (its terms add up to {dollars(audit['scale_usd'])}); "
+    )
+    text.append(f"whole lots cost ${lots:,.2f} per {result['decision_hours']:g} h and breach no limit.\n")
     for notice in result["notices"]:
         text.append(f"Note: {notice}\n", style="yellow")
     if folder is not None:
@@ -224,7 +247,9 @@ def _failed(result: Json, folder: Path | None) -> Text:
     if result.get("conflict"):
         text.append("\nThese cannot hold together (weight in the certificate):\n", style="bold")
         for member in result["conflict"][:12]:
-            text.append(f"  {member['source']}: {member['name']} ({member['subject']})  {member['certificate']:.3g}\n")
+            text.append(
+                f"  {member['source']}: {member['name']} ({member['subject']})  {member['certificate']:.3g}\n"
+            )
     text.append("\nNo orders were written.\n", style="bold")
     if folder is not None:
         text.append(f"Run {result['run_id']} in {folder}\n", style="dim")

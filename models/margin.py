@@ -90,7 +90,7 @@ def maintenance_margin(notional_usd: Number, brackets: Brackets) -> Number:
 
 @dataclass(frozen=True)
 class Schedules:
-    """Bracket schedules of n instruments side by side, (n, K); shorter ones are padded by brackets never met."""
+    """Bracket schedules of n instruments side by side, (n, K); short ones padded by brackets never met."""
 
     floors_usd: Vector
     rates: Vector
@@ -113,7 +113,7 @@ class Schedules:
 
 
 def maintenance_margins(notional_usd: Vector, schedules: Schedules) -> Vector:
-    """Maintenance margin by bracket look-up of many instruments: notionals (n,) or (n, M) >= 0, same shape out."""
+    """Maintenance margin of many instruments by bracket look-up: notionals (n,) or (n, M) >= 0, same out."""
     size = non_negative("notional_usd", notional_usd)
     column = size.reshape(len(schedules.rates), -1)
     bracket = np.sum(column[:, :, None] >= schedules.floors_usd[:, None, :], axis=2) - 1

@@ -70,7 +70,9 @@ def objective(market: Market, decision: Decision, values: tuple[LimitValues, ...
     """The objective of the mode in USD: weighted terms and breaches of soft limits."""
     terms = evaluate.objective_terms(market, decision)
     risk, other = evaluate.objective_weights(market)
-    return risk * terms["risk"] + other * sum(v for k, v in terms.items() if k != "risk") + breach_cost(values)
+    return (
+        risk * terms["risk"] + other * sum(v for k, v in terms.items() if k != "risk") + breach_cost(values)
+    )
 
 
 def scale(market: Market, decision: Decision, values: tuple[LimitValues, ...]) -> float:

@@ -121,7 +121,7 @@ def _variance_slope(market: Market, x: Vector) -> Vector:
     slope = variance_gradient(market.risk, evaluate.deltas(market, x), x, quote)
     indexed = market.index_currency_of
     by_quote = np.append(slope.currency_exposure, 0.0)[indexed]  # −1, USD, is the appended 0
-    return slope.delta[market.asset_of] + slope.positions - by_quote
+    return np.asarray(slope.delta[market.asset_of] + slope.positions - by_quote)
 
 
 def _expand_equity(market: Market, decision: Decision, w: _Weights) -> None:
@@ -134,7 +134,9 @@ def _expand_equity(market: Market, decision: Decision, w: _Weights) -> None:
         if not mu.any():
             continue
         gain = stress.pnl[s] * x - stress.size_loss[s] * np.abs(x)
-        worth = stress.pocket_factor[s] * cash + np.bincount(market.pocket_of, weights=gain, minlength=len(cash))
+        worth = stress.pocket_factor[s] * cash + np.bincount(
+            market.pocket_of, weights=gain, minlength=len(cash)
+        )
         counted = np.where(worth > 0, 1 - stress.haircut[s], 1.0)
         pull = (mu * counted)[market.pocket_of]
         w.linear -= pull * stress.pnl[s]
@@ -159,7 +161,9 @@ def _separable_gap(market: Market, decision: Decision, w: _Weights) -> float:
     x = decision.positions
     far = FAR * market.book_usd
     lower, upper = np.maximum(market.lower, -far), np.minimum(market.upper, far)
-    points = np.sort(np.clip(np.column_stack([*_kinks(market), lower, upper, x]), lower[:, None], upper[:, None]), axis=1)
+    points = np.sort(
+        np.clip(np.column_stack([*_kinks(market), lower, upper, x]), lower[:, None], upper[:, None]), axis=1
+    )
     height = _heights(market, decision, w, points) - _heights(market, decision, w, x[:, None])
     curvature = _own_curvature(market, w)
     at_points = height + curvature[:, None] / 2 * (points - x[:, None]) ** 2
@@ -349,7 +353,9 @@ def _position(m: Market, d: Decision, st: VenueState, w: _Weights, limit: LimitV
     w.size[np.isfinite(position_cap(spec, m.instruments))] += y
 
 
-def _participation(m: Market, d: Decision, st: VenueState, w: _Weights, limit: LimitValues, y: Vector) -> None:
+def _participation(
+    m: Market, d: Decision, st: VenueState, w: _Weights, limit: LimitValues, y: Vector
+) -> None:
     spec = _spec(m, limit)
     assert isinstance(spec, schema.Participation)
     sell, buy = participation_bounds(spec, m.costs)

@@ -14,7 +14,7 @@ from allocator import evaluate
 from allocator.evaluate import VenueState, selected_assets, selected_venues
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.stresses import stressed_rows
-from allocator.market.types import Decision, LimitSpec, Market
+from allocator.market.types import Decision, Index, LimitSpec, Market
 from allocator.scenario import schema
 from models.arrays import Vector
 
@@ -155,7 +155,7 @@ def _venue_share(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
 def _collateral_share(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
     assert isinstance(spec.limit, schema.CollateralShare)
     chosen = selected_venues(f.market, spec.limit.venues)
-    there = np.bincount(f.market.pocket_venue, weights=f.kept, minlength=len(f.market.accounts))
+    there = np.bincount(f.market.pocket_venue, weights=f.kept, minlength=len(f.market.accounts)).astype(float)
     yield _values(spec, "max", _accounts(f, chosen), there[chosen], spec.limit.max * f.kept.sum())
 
 
@@ -199,7 +199,9 @@ def _liquidity(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
     assert isinstance(spec.limit, schema.Liquidity)
     rows = stressed_rows(spec.limit.stresses, f.market.stresses.names)
     lacking = np.maximum(spec.limit.warning * f.state.maintenance_margin - f.state.equity, 0.0).sum(axis=1)
-    yield _values(spec, "reserve", [f.market.stresses.names[s] for s in rows], lacking[rows], spec.limit.reserve)
+    yield _values(
+        spec, "reserve", [f.market.stresses.names[s] for s in rows], lacking[rows], spec.limit.reserve
+    )
 
 
 def _volatility(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
@@ -241,7 +243,9 @@ def _objective_limits(f: _Facts) -> Iterator[LimitValues]:
     one = np.ones(1)
     if goal.mode == "min_cost" and goal.volatility_limit is not None:
         name, value = "objective.volatility_limit", np.array([_sd(f)])
-        yield LimitValues(name, "volatility", name, ("book",), value, goal.volatility_limit * one, USD, one, None)
+        yield LimitValues(
+            name, "volatility", name, ("book",), value, goal.volatility_limit * one, USD, one, None
+        )
     if goal.mode == "min_variance" and goal.cost_budget is not None:
         terms = evaluate.objective_terms(f.market, f.decision)
         value = np.array([sum(usd for term, usd in terms.items() if term != "risk")])
@@ -255,8 +259,9 @@ def _transfers(f: _Facts) -> Iterator[LimitValues]:
     if not transfers.routes:
         return
     gross = f.decision.transfers * (1 + transfers.cost)
-    sent = np.bincount([r.source for r in transfers.routes], weights=gross, minlength=len(market.pockets))
-    source = np.unique([route.source for route in transfers.routes])
+    source_of = [route.source for route in transfers.routes]
+    sent = np.bincount(source_of, weights=gross, minlength=len(market.pockets)).astype(float)
+    source = np.unique(source_of)
     keys = tuple(market.pockets[p].key for p in source)
     yield LimitValues(
         "transfers.withdrawable",
@@ -275,7 +280,8 @@ def _transfers(f: _Facts) -> Iterator[LimitValues]:
             continue
         s = max(row - 1, 0)
         counted = sent * market.stresses.pocket_factor[s] * (1 - market.stresses.haircut[s])
-        leaving = np.bincount(market.pocket_venue, weights=counted, minlength=len(market.accounts))
+        accounts = len(market.accounts)
+        leaving = np.bincount(market.pocket_venue, weights=counted, minlength=accounts).astype(float)
         name = "transfers.initial_margin" if row == 0 else "transfers.maintenance_margin"
         stress = "" if row == 0 else f" {market.stresses.names[s]}"
         subjects = tuple(a + stress for a in _accounts(f, chosen))
@@ -289,11 +295,11 @@ def _sd(f: _Facts) -> float:
     return float(np.sqrt(sum(evaluate.variances(f.market, f.decision.positions).values())))
 
 
-def _accounts(f: _Facts, chosen: np.ndarray) -> list[str]:  # type: ignore[type-arg]
+def _accounts(f: _Facts, chosen: Index) -> list[str]:
     return [f.market.accounts[k].name for k in chosen]
 
 
-def _keys(f: _Facts, chosen: np.ndarray) -> list[str]:  # type: ignore[type-arg]
+def _keys(f: _Facts, chosen: Index) -> list[str]:
     return [f.market.instruments[i].key for i in chosen]
 
 

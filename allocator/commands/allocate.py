@@ -83,7 +83,9 @@ def _compute(
     try:
         allocation = allocate(scenario, tables, market)
         result = allocation.result
-        files["orders.csv"] = table_text([_cells(vars(order)) for order in allocation.orders], _order_columns())
+        files["orders.csv"] = table_text(
+            [_cells(vars(order)) for order in allocation.orders], _order_columns()
+        )
         for part, columns in (("positions", _POSITIONS), ("transfers", _TRANSFERS)):
             files[f"{part}.csv"] = table_text([_cells(row) for row in result[part]], columns)
     except (Infeasible, SolverFailed, AuditFailed) as error:

@@ -51,7 +51,9 @@ def position_boxes(
             boxes.append(
                 Box(f"limits.{spec.key}.max", "participation", spec.source, previous - sell, previous + buy)
             )
-    return tuple(box for box in boxes if np.isfinite(box.lower).any() or np.isfinite(box.upper).any() or n == 0)
+    return tuple(
+        box for box in boxes if np.isfinite(box.lower).any() or np.isfinite(box.upper).any() or n == 0
+    )
 
 
 def participation_bounds(limit: Participation, costs: Costs) -> tuple[Vector, Vector]:
@@ -69,7 +71,8 @@ def box_owner(market: Market, i: int, side: Literal["lower", "upper"]) -> Box:
 def position_cap(limit: PositionCap, instruments: tuple[Instrument, ...]) -> Vector:
     """Cap (n,) that a position limit sets, infinite on what it does not select."""
     chosen = [
-        (limit.venues == "all" or i.venue in limit.venues) and (limit.assets == "all" or i.asset in limit.assets)
+        (limit.venues == "all" or i.venue in limit.venues)
+        and (limit.assets == "all" or i.asset in limit.assets)
         for i in instruments
     ]
     return np.where(chosen, limit.max, np.inf)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,7 @@ from allocator.market.types import (
     LimitSpec,
     Market,
     Matrix,
+    Pocket,
     Positions,
     Prices,
 )
@@ -64,7 +65,9 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     findings.raise_if_any()
     names = _Names.of(scenario, instruments, held, balances.pockets)
     names.check_currencies(scenario, instruments, findings)
-    positions, unrealised = _positions(tables["positions"], scenario, listings, instruments, prices, names, findings)
+    positions, unrealised = _positions(
+        tables["positions"], scenario, listings, instruments, prices, names, findings
+    )
     findings.raise_if_any()
     wallet = balances.wallet + np.bincount(names.pocket_of, weights=unrealised, minlength=len(names.pockets))
     coins = ex.coin_collateral(names.pockets, wallet, names.pocket_venue, names.assets, len(names.accounts))
@@ -92,7 +95,13 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     )
     haircut = np.array([scenario.venues[p.venue].haircuts[p.currency] for p in names.pockets])
     stresses = stress_arrays(
-        scenario.stresses, instruments, names.pockets, names.currencies, haircut, funding.cap, funding.interval_hours
+        scenario.stresses,
+        instruments,
+        names.pockets,
+        names.currencies,
+        haircut,
+        funding.cap,
+        funding.interval_hours,
     )
     collateral = Collateral(wallet, unrealised, haircut, balances.withdrawable, _charges(scenario))
     limits = tuple(
@@ -149,7 +158,7 @@ class _Names:
     accounts: tuple[Account, ...]
     assets: tuple[str, ...]
     currencies: tuple[str, ...]
-    pockets: tuple[ex.Pocket, ...]
+    pockets: tuple[Pocket, ...]
     venue_of: Index
     asset_of: Index
     index_currency_of: Index
@@ -162,7 +171,7 @@ class _Names:
         scenario: Scenario,
         instruments: tuple[Instrument, ...],
         held: ex.Holdings,
-        pockets: tuple[ex.Pocket, ...],
+        pockets: tuple[Pocket, ...],
     ) -> _Names:
         currencies = tuple(scenario.forecasts.currencies.daily_volatility)
         coins = {p.currency for p in pockets} - set(currencies) - {USD}
@@ -178,7 +187,10 @@ class _Names:
             venue_of=_index([venue[i.venue] for i in instruments]),
             asset_of=_index([assets.index(i.asset) for i in instruments]),
             index_currency_of=_index(
-                [currencies.index(i.index_currency) if i.index_currency in currencies else -1 for i in instruments]
+                [
+                    currencies.index(i.index_currency) if i.index_currency in currencies else -1
+                    for i in instruments
+                ]
             ),
             pocket_of=_index([pocket[f"{i.venue} {i.settlement_currency}"] for i in instruments]),
             pocket_venue=_index([venue[p.venue] for p in pockets]),
@@ -189,7 +201,9 @@ class _Names:
     ) -> None:
         """Every index currency but USD needs a volatility: the quote is a risk of its own."""
         for currency in sorted({i.index_currency for i in instruments} - set(self.currencies) - {USD}):
-            message = f"instruments are indexed in {currency}; add it to forecasts.currencies.daily_volatility"
+            message = (
+                f"instruments are indexed in {currency}; add it to forecasts.currencies.daily_volatility"
+            )
             findings.problems.append(Problem("instruments", message))
 
 
@@ -206,19 +220,18 @@ def _instruments(
     result = []
     for listing in listings:
         row, venue = listing.row, venues[listing.venue]
-        exchange, symbol = row.name
-        brackets = _brackets(groups[(exchange, symbol)])
+        brackets = _brackets(groups[listing.key])
         try:
             leverage_cap_usd(brackets, listing.settings.leverage)
         except ValueError as error:
             source = loaded.origin(f"instruments.{listing.selection}.leverage")
-            findings.problems.append(Problem(source, f"{listing.venue} {symbol}: {error}"))
+            findings.problems.append(Problem(source, f"{listing.venue} {listing.symbol}: {error}"))
         result.append(
             Instrument(
                 venue=listing.venue,
-                exchange=exchange,
+                exchange=listing.exchange,
                 account=venue.account,
-                symbol=symbol,
+                symbol=listing.symbol,
                 venue_symbol=row["venue_symbol"],
                 asset=row["asset"],
                 index_currency=row["index_currency"],
@@ -231,9 +244,10 @@ def _instruments(
     return tuple(result)
 
 
-def _contract(row: pd.Series) -> Contract:
+def _contract(row: Mapping[str, Any]) -> Contract:
     decimals: Mapping[str, Decimal] = {
-        name: Decimal(row[name]) for name in ("contract_size", "lot_contracts", "tick", "min_contracts", "min_notional_usd")
+        name: Decimal(row[name])
+        for name in ("contract_size", "lot_contracts", "tick", "min_contracts", "min_notional_usd")
     }
     return Contract(
         kind=row["kind"],
@@ -263,12 +277,15 @@ def _prices(
     listings: list[Listing], instruments: tuple[Instrument, ...], table: pd.DataFrame, reference: ex.Reference
 ) -> Prices:
     marks = newest(table, ["venue", "symbol"])
-    rows = [marks.loc[listing.row.name] for listing in listings]
-    mark = np.array([float(row["price"]) for row in rows])
+    keys = [listing.key for listing in listings]
+    mark = marks["price"].reindex(keys).to_numpy(dtype=float)
     quote = np.array([reference.of(i.index_currency, i.key) for i in instruments])
     quote = np.where(np.isfinite(quote), quote, 1.0)  # a missing quote is already a problem
-    usd = [usd_per_contract(i.contract, float(m), float(q)) for i, m, q in zip(instruments, mark, quote, strict=True)]
-    times: tuple[datetime, ...] = tuple(row["time"].to_pydatetime() for row in rows)
+    usd = [
+        usd_per_contract(i.contract, float(m), float(q))
+        for i, m, q in zip(instruments, mark, quote, strict=True)
+    ]
+    times = tuple(pd.Timestamp(time).to_pydatetime() for time in marks["time"].reindex(keys))
     return Prices(mark, quote, np.array(usd), times)
 
 
@@ -281,16 +298,19 @@ def _positions(
     names: _Names,
     findings: Findings,
 ) -> tuple[Positions, Vector]:
-    """What is held, and each position's unrealised P&L in USD (n,). A position outside the market is a problem."""
-    rows = table.set_index(["venue", "account", "symbol"])
+    """What is held, and each position's unrealised P&L in USD (n,); one outside the market is a problem."""
     place = {(i.exchange, i.account, i.symbol): k for k, i in enumerate(instruments)}
     n = len(instruments)
     contracts, buys, sells, unrealised = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)
-    for key, row in rows.iterrows():
+    for row in table.to_dict("records"):
         if row["contracts"] == 0 and row["open_buy_contracts"] == 0 and row["open_sell_contracts"] == 0:
             continue
+        key = (row["venue"], row["account"], row["symbol"])
         if key not in place:
-            message = f"{' '.join(map(str, key))} is held but does not take part; add it to instruments (reduce_only or no_trade) or mend its data"
+            message = (
+                f"{' '.join(key)} is held but does not take part; "
+                "add it to instruments (reduce_only or no_trade) or mend its data"
+            )
             findings.problems.append(Problem("positions", message))
             continue
         i = place[key]
@@ -315,7 +335,9 @@ def _settlement_usd(instrument: Instrument, prices: Prices, i: int) -> float:
 def _charges(scenario: Scenario) -> Vector:
     return np.array(
         [
-            collateral_charge(1.0, v.capital_cost, v.default_probability, v.recovery, scenario.horizons.decision)
+            collateral_charge(
+                1.0, v.capital_cost, v.default_probability, v.recovery, scenario.horizons.decision
+            )
             for v in scenario.venues.values()
         ]
     )
@@ -330,12 +352,16 @@ def _hedged_exposure(
     perps = {names.assets[a] for a in names.asset_of}
     for asset, betas in scenario.book.cross_hedges.items():
         if asset not in place:
-            findings.problems.append(Problem("scenario", f"book.cross_hedges.{asset}: the book holds no {asset}"))
+            findings.problems.append(
+                Problem("scenario", f"book.cross_hedges.{asset}: the book holds no {asset}")
+            )
             continue
         if betas == "estimated":
             own, others = place[asset], [place[a] for a in sorted(perps - {asset})]
             block = covariance[np.ix_(others, others)]
-            found = dict(zip(others, np.linalg.lstsq(block, covariance[others, own], rcond=None)[0], strict=True))
+            found = dict(
+                zip(others, np.linalg.lstsq(block, covariance[others, own], rcond=None)[0], strict=True)
+            )
         else:
             for other in sorted(set(betas) - perps):
                 message = f"book.cross_hedges.{asset}.{other}: no perp of {other} takes part"

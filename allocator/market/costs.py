@@ -32,7 +32,7 @@ def trading_costs(
     half_spread = np.array([float(listing.row["half_spread"]) for listing in listings])
     sides: list[Sides] = []
     for i, listing in enumerate(listings):
-        book = quotes.get(listing.row.name)
+        book = quotes.get(listing.key)
         sides.append({})
         if book is None:
             continue
@@ -43,9 +43,9 @@ def trading_costs(
             buy[i], sell[i] = offered / taker_share, wanted / taker_share
     fees = [scenario.venues[listing.venue].fees for listing in listings]
     cost = unit_cost([f.maker for f in fees], [f.taker for f in fees], half_spread, objective.maker_share)
-    for i in np.flatnonzero(cost.rebate_not_optimised > 0):
+    for i in np.flatnonzero(cost.rebate_not_optimised > 0).tolist():
         rebate = f"a net rebate of {cost.rebate_not_optimised[i] * 1e4:.2f} bp a trade is not optimised on"
-        findings.notices.append(f"{listings[i].venue} {listings[i].row.name[1]}: {rebate}")
+        findings.notices.append(f"{listings[i].venue} {listings[i].symbol}: {rebate}")
     segments = [
         trade_cost_segments(float(unit), side.get("bid"), side.get("ask"), taker_share)
         for unit, side in zip(cost.charged, sides, strict=True)

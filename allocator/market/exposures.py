@@ -42,10 +42,14 @@ def reference_prices(
     index = newest(prices[prices["venue"] == INDEX], ["symbol"])
     fresh = index[index["time"] >= as_of - pd.Timedelta(hours=max_age_hours)]
     pairs = fresh["price"].items()
-    return Reference({str(s).removesuffix("/USD"): float(p) for s, p in pairs if str(s).endswith("/USD")}, findings)
+    return Reference(
+        {str(s).removesuffix("/USD"): float(p) for s, p in pairs if str(s).endswith("/USD")}, findings
+    )
 
 
-def check_age(table: pd.DataFrame, name: str, as_of: datetime, limit_hours: float, findings: Findings) -> None:
+def check_age(
+    table: pd.DataFrame, name: str, as_of: datetime, limit_hours: float, findings: Findings
+) -> None:
     """A problem when any row is older than the limit: these tables hold one state, not a history."""
     if len(table) and (age := (as_of - table["time"].min()).total_seconds() / 3600) > limit_hours:
         message = f"a row is {age:.1f} h old, the limit is {limit_hours:g} h; refresh it or remove it"
@@ -60,22 +64,21 @@ class Holdings:
     cash: dict[str, float]
 
 
-def holdings(
-    table: pd.DataFrame, scenario: Scenario, reference: Reference, as_of: datetime
-) -> Holdings:
+def holdings(table: pd.DataFrame, scenario: Scenario, reference: Reference, as_of: datetime) -> Holdings:
     """Exposure of spot, staked and anticipated coins: coins · confidence · price."""
     assets: dict[str, float] = {}
     cash: dict[str, float] = {}
-    for row in table.itertuples():
-        if row.asset in scenario.book.exclude or row.asset == USD:
+    for row in table.to_dict("records"):
+        name, asset, expected = row["name"], row["asset"], row["expected_time"]
+        if asset in scenario.book.exclude or asset == USD:
             continue
-        if row.kind == "anticipated" and row.expected_time <= as_of:
-            message = f"{row.name}: expected at {row.expected_time:%Y-%m-%dT%H:%MZ}, before as_of; book it or re-date it"
+        if row["kind"] == "anticipated" and expected <= as_of:
+            message = f"{name}: expected at {expected:%Y-%m-%dT%H:%MZ}, before as_of; book it or re-date it"
             reference.findings.problems.append(Problem("holdings", message))
             continue
-        usd = row.coins * row.confidence * reference.of(row.asset, f"holding {row.name}")
-        into = cash if row.asset in scenario.forecasts.currencies.daily_volatility else assets
-        into[row.asset] = into.get(row.asset, 0.0) + usd
+        usd = row["coins"] * row["confidence"] * reference.of(asset, f"holding {name}")
+        into = cash if asset in scenario.forecasts.currencies.daily_volatility else assets
+        into[asset] = into.get(asset, 0.0) + usd
     return Holdings(assets, cash)
 
 
@@ -92,35 +95,40 @@ def balances(
     table: pd.DataFrame, scenario: Scenario, listings: list[Listing], reference: Reference
 ) -> Balances:
     """Every balance, plus an empty pocket wherever an instrument settles or a transfer may arrive."""
-    rows = table.set_index(["venue", "account", "currency"])
+    rows = {(r["venue"], r["account"], r["currency"]): r for r in table.to_dict("records")}
     pockets: list[Pocket] = []
     wallet: list[float] = []
     withdrawable: list[float] = []
     movable = {currency for venue in scenario.venues.values() for currency in venue.withdrawals}
     for name, venue in scenario.venues.items():
         account = (venue.exchange or name, venue.account)
-        held = [key[2] for key in rows.index if key[:2] == account]
-        settled = [listing.row["settlement_currency"] for listing in listings if listing.venue == name]
-        for currency in sorted({*held, *settled, *(movable & set(venue.haircuts))}):
+        held = {key[2] for key in rows if key[:2] == account}
+        settled = {listing.row["settlement_currency"] for listing in listings if listing.venue == name}
+        for currency in sorted(held | settled | (movable & set(venue.haircuts))):
             if currency not in venue.haircuts:
-                message = f"{name} holds or settles in {currency}; say under venues.{name}.haircuts what it counts"
+                message = (
+                    f"{name} holds or settles in {currency}; "
+                    f"say under venues.{name}.haircuts how much of it counts"
+                )
                 reference.findings.problems.append(Problem("collateral", message))
                 continue
-            coins, free = (
-                rows.loc[(*account, currency), ["coins", "withdrawable_coins"]] if currency in held else (0.0, 0.0)
-            )
+            row = rows.get((*account, currency), {"coins": 0.0, "withdrawable_coins": 0.0})
             price = reference.of(currency, f"collateral of {name}")
             pockets.append(Pocket(name, currency))
-            wallet.append(float(coins) * price)
-            withdrawable.append(float(free) * price)
+            wallet.append(float(row["coins"]) * price)
+            withdrawable.append(float(row["withdrawable_coins"]) * price)
     return Balances(tuple(pockets), np.array(wallet), np.array(withdrawable))
 
 
 def unknown_accounts(table: pd.DataFrame, name: str, scenario: Scenario, findings: Findings) -> None:
     """A problem for every account in a table that the scenario's venues do not have: nothing is ignored."""
     ours = {(venue.exchange or key, venue.account) for key, venue in scenario.venues.items()}
-    for account in sorted({(str(v), str(a)) for v, a in zip(table["venue"], table["account"], strict=True)} - ours):
-        message = f"account {account[1]} of {account[0]} is not a venue of the scenario; add it, or drop its rows"
+    for account in sorted(
+        {(str(v), str(a)) for v, a in zip(table["venue"], table["account"], strict=True)} - ours
+    ):
+        message = (
+            f"account {account[1]} of {account[0]} is not a venue of the scenario; add it, or drop its rows"
+        )
         findings.problems.append(Problem(name, message))
 
 

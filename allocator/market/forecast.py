@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -42,11 +43,16 @@ def _history(prices: pd.DataFrame, start: datetime) -> pd.DataFrame:
 
 def _step_hours(times: pd.Index) -> float:
     """Usual hours between rows, NaN for a single row."""
-    return float(pd.Series(times).diff().median() / pd.Timedelta(hours=1))
+    return float(pd.Series(times).diff().dt.total_seconds().median()) / 3600.0
 
 
 def asset_covariance(
-    prices: pd.DataFrame, assets: tuple[str, ...], forecast: AssetForecast, as_of: datetime, hours: float, findings: Findings
+    prices: pd.DataFrame,
+    assets: tuple[str, ...],
+    forecast: AssetForecast,
+    as_of: datetime,
+    hours: float,
+    findings: Findings,
 ) -> Matrix:
     """Covariance of asset returns over the decision horizon (A, A), volatility floored."""
     if forecast.method == "given":
@@ -66,7 +72,10 @@ def asset_covariance(
         rows = np.isfinite(returns).sum(axis=0) if len(returns) else np.zeros(len(assets))
         thin = [asset for asset, count in zip(assets, rows, strict=True) if count < LEAST_ROWS]
         if thin:
-            message = f"reference prices of {', '.join(thin)} give fewer than {LEAST_ROWS} returns; add history or use method: given"
+            message = (
+                f"reference prices of {', '.join(thin)} give fewer than {LEAST_ROWS} returns; "
+                "add history or use forecasts.assets.method: given"
+            )
             findings.problems.append(Problem("prices", message))
             return np.eye(len(assets))
         step = _step_hours(grid.index)
@@ -75,7 +84,12 @@ def asset_covariance(
 
 
 def basis_volatility(
-    prices: pd.DataFrame, listings: list[Listing], forecast: BasisForecast, as_of: datetime, window: float, hours: float
+    prices: pd.DataFrame,
+    listings: list[Listing],
+    forecast: BasisForecast,
+    as_of: datetime,
+    window: float,
+    hours: float,
 ) -> tuple[Vector, list[str]]:
     """Sd of the change of each perp's basis over the decision horizon (n,), and what was too thin to fit."""
     thin: list[str] = []
@@ -88,7 +102,7 @@ def basis_volatility(
     for i, listing in enumerate(listings):
         levels = _basis_levels(grid, listing)
         if np.isfinite(levels).sum() < LEAST_ROWS:
-            thin.append(str(listing.row.name))
+            thin.append(listing.symbol)
             sd[i] = np.nan
             continue
         level_sd, reversion = fit_mean_reversion(levels, step) if np.nanstd(levels) > 0 else (0.0, 1.0)
@@ -98,8 +112,7 @@ def basis_volatility(
 
 def _basis_levels(grid: pd.DataFrame, listing: Listing) -> Vector:
     """log(perp in USD per coin / the coin's own reference), NaN where either is missing."""
-    exchange, symbol = listing.row.name
-    key, own = (exchange, symbol), (INDEX, f"{listing.row['asset']}/USD")
+    key, own = listing.key, (INDEX, f"{listing.row['asset']}/USD")
     quote = (INDEX, f"{listing.row['index_currency']}/USD")
     if key not in grid.columns or own not in grid.columns:
         return np.array([])
@@ -122,17 +135,18 @@ def risk_model(
     covariance = asset_covariance(prices, assets, forecasts.assets, as_of, hours, findings)
     rank = min(forecasts.assets.factors or len(assets), len(assets))
     loadings, idiosyncratic = factor_form(covariance, rank)
-    basis, thin = basis_volatility(
-        prices, listings, forecasts.basis, as_of, forecasts.assets.window, hours
-    )
+    basis, thin = basis_volatility(prices, listings, forecasts.basis, as_of, forecasts.assets.window, hours)
     if thin:
-        message = f"fewer than {LEAST_ROWS} basis levels for {', '.join(thin[:5])}; add history or use basis.method: given"
+        message = (
+            f"fewer than {LEAST_ROWS} basis levels for {', '.join(thin[:5])}; "
+            "add history or use forecasts.basis.method: given"
+        )
         findings.problems.append(Problem("prices", message))
         basis = np.where(np.isfinite(basis), basis, forecasts.basis.floor)
     given = forecasts.currencies
     sd = np.array([max(given.daily_volatility[c], given.floor) for c in currencies]) * np.sqrt(hours / 24.0)
     # The same perp held in two accounts has one basis.
-    perps = [str(listing.row.name) for listing in listings]
+    perps = [f"{listing.exchange} {listing.symbol}" for listing in listings]
     _, first, group = np.unique(perps, return_index=True, return_inverse=True)
     model = RiskModel(
         asset_loadings=loadings,
@@ -145,33 +159,45 @@ def risk_model(
 
 
 def funding_forecast(
-    funding: pd.DataFrame, listings: list[Listing], forecasts: Forecasts, as_of: datetime, hours: float, holding: float
+    funding: pd.DataFrame,
+    listings: list[Listing],
+    forecasts: Forecasts,
+    as_of: datetime,
+    hours: float,
+    holding: float,
 ) -> Funding:
     """Expected funding per instrument: the indication first, then the EWMA on its way to the long run."""
     recent = funding[funding["settlement_time"] > as_of - timedelta(hours=forecasts.funding.window)]
     groups = {key: group.sort_values("settlement_time") for key, group in recent.groupby(["venue", "symbol"])}
-    rows = [
-        _forecast_one(groups[listing.row.name], forecasts.funding, as_of, hours, holding) for listing in listings
+    found = [
+        _forecast_one(groups[listing.key], forecasts.funding, as_of, hours, holding) for listing in listings
     ]
-    column = {name: [row[k] for row in rows] for k, name in enumerate(_FORECAST)}
     return Funding(
-        cost=np.array(column["cost"], dtype=float),
-        total=np.array(column["total"], dtype=float),
-        uncertainty=np.array(column["uncertainty"], dtype=float),
-        next_rate=np.array(column["next_rate"], dtype=float),
-        next_times=tuple(column["next_time"]),
-        interval_hours=np.array(column["interval"], dtype=float),
+        cost=np.array([f.cost for f in found]),
+        total=np.array([f.total for f in found]),
+        uncertainty=np.array([f.uncertainty for f in found]),
+        next_rate=np.array([f.next_rate for f in found]),
+        next_times=tuple(f.next_time for f in found),
+        interval_hours=np.array([f.interval for f in found]),
         cap=np.array([float(listing.row["funding_cap"]) for listing in listings]),
     )
 
 
-_FORECAST = ("cost", "total", "uncertainty", "next_rate", "next_time", "interval")
+class _Forecast(NamedTuple):
+    """One instrument's expected funding, as `Funding` has it for all."""
+
+    cost: float
+    total: float
+    uncertainty: float
+    next_rate: float
+    next_time: datetime
+    interval: float
 
 
 def _forecast_one(
     history: pd.DataFrame, believed: FundingForecast, as_of: datetime, hours: float, holding: float
-) -> tuple[float, float, float, float, datetime, float]:
-    """One instrument's forecast, in the order of `_FORECAST`; `history` is sorted by settlement."""
+) -> _Forecast:
+    """One instrument's forecast; `history` is sorted by settlement."""
     interval = float(history["interval_hours"].iloc[-1])
     settlement = history["settlement_time"]
     settled = history[settlement <= as_of]
@@ -190,4 +216,5 @@ def _forecast_one(
     sd = 0.0
     if len(hourly) >= _LEAST_PRINTS:
         sd = funding_uncertainty(hourly * interval, len(due), hours, holding)
-    return holding_cost(due, hours, holding), float(due.sum()), sd, float(rates[0]), times[0], interval
+    cost = holding_cost(due, hours, holding)
+    return _Forecast(cost, float(due.sum()), sd, float(rates[0]), times[0], interval)

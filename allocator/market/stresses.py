@@ -58,7 +58,9 @@ def stress_arrays(
     )
 
 
-def _shock(stress: Stress, instruments: tuple[Instrument, ...], currencies: tuple[str, ...]) -> ShockedContract:
+def _shock(
+    stress: Stress, instruments: tuple[Instrument, ...], currencies: tuple[str, ...]
+) -> ShockedContract:
     def returns(names: list[str]) -> Vector:
         return np.array([_return(stress, name, currencies) for name in names], dtype=float)
 

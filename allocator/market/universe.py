@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
@@ -20,9 +21,16 @@ class Listing:
     """One selected instrument: its row of the instruments table and the selection that chose it."""
 
     venue: str
+    exchange: str
+    symbol: str
     selection: str
     settings: Instruments
-    row: pd.Series
+    row: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Exchange and symbol, as tables are keyed."""
+        return self.exchange, self.symbol
 
 
 @dataclass
@@ -41,7 +49,8 @@ class Findings:
 def known(tables: dict[str, pd.DataFrame], as_of: datetime) -> dict[str, pd.DataFrame]:
     """The rows of every table that were known at `as_of`, oldest first."""
     return {
-        name: table[table["time"] <= as_of].sort_values("time", kind="stable") for name, table in tables.items()
+        name: table[table["time"] <= as_of].sort_values("time", kind="stable")
+        for name, table in tables.items()
     }
 
 
@@ -50,7 +59,9 @@ def newest(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return table.drop_duplicates(keys, keep="last").set_index(keys)
 
 
-def select(loaded: LoadedScenario, tables: dict[str, pd.DataFrame], as_of: datetime, findings: Findings) -> list[Listing]:
+def select(
+    loaded: LoadedScenario, tables: dict[str, pd.DataFrame], as_of: datetime, findings: Findings
+) -> list[Listing]:
     """Every instrument that takes part, in the order of venues in the scenario, then symbols.
 
     An instrument whose data are missing or stale is dropped with a notice where its selection says
@@ -58,16 +69,19 @@ def select(loaded: LoadedScenario, tables: dict[str, pd.DataFrame], as_of: datet
     """
     scenario = loaded.scenario
     listed = newest(tables["instruments"], ["venue", "symbol"])
+    rows: dict[tuple[str, str], Mapping[str, Any]] = {
+        (record["venue"], record["symbol"]): record for record in listed.reset_index().to_dict("records")
+    }
     lacks = _data_check(scenario, tables, as_of)
     chosen: list[Listing] = []
     for name, selection in scenario.instruments.items():
         exchange = scenario.venues[selection.venue].exchange or selection.venue
         source = loaded.origin(f"instruments.{name}.symbols")
         for symbol in _symbols(scenario, name, selection, exchange, listed, source, findings):
-            row = listed.loc[(exchange, symbol)]
+            row = rows[exchange, symbol]
             reason = lacks(exchange, symbol, row)
             if reason is None:
-                chosen.append(Listing(selection.venue, name, selection, row))
+                chosen.append(Listing(selection.venue, exchange, symbol, name, selection, row))
             elif selection.on_missing == "drop":
                 findings.notices.append(f"{selection.venue} {symbol} dropped: {reason}")
             else:
@@ -76,7 +90,7 @@ def select(loaded: LoadedScenario, tables: dict[str, pd.DataFrame], as_of: datet
     order = {venue: position for position, venue in enumerate(scenario.venues)}
     if not chosen and not findings.problems:
         findings.problems.append(Problem(loaded.origin("instruments"), "no instrument is left"))
-    return sorted(chosen, key=lambda listing: (order[listing.venue], str(listing.row.name)))
+    return sorted(chosen, key=lambda listing: (order[listing.venue], listing.symbol))
 
 
 def _symbols(
@@ -105,7 +119,9 @@ def _symbols(
             if symbol not in available:
                 message = f"{symbol} of {exchange} is not in the instruments table"
                 if selection.on_missing == "drop":
-                    findings.notices.append(f"{selection.venue} {symbol} dropped: not in the instruments table")
+                    findings.notices.append(
+                        f"{selection.venue} {symbol} dropped: not in the instruments table"
+                    )
                 else:
                     findings.problems.append(Problem(source, message))
     if selection.assets is not None:
@@ -115,14 +131,13 @@ def _symbols(
 
 def _data_check(
     scenario: Scenario, tables: dict[str, pd.DataFrame], as_of: datetime
-) -> Callable[[str, str, pd.Series], str | None]:
+) -> Callable[[str, str, Mapping[str, Any]], str | None]:
     """A function that says what an instrument lacks, or None."""
     limits = scenario.snapshot.max_age
     by_symbol = ["venue", "symbol"]
+    names: tuple[str, ...] = ("prices", "funding", "margin_tiers", "books")
     times = {
-        name: tables[name].groupby(by_symbol, sort=False)["time"].max()
-        for name in ("prices", "funding", "margin_tiers", "books")
-        if name in tables
+        name: tables[name].groupby(by_symbol, sort=False)["time"].max() for name in names if name in tables
     }
     ages: dict[str, float] = {
         "prices": limits.prices,
@@ -132,7 +147,7 @@ def _data_check(
     if scenario.objective.impact.model == "book":
         ages["books"] = limits.books
 
-    def lacks(exchange: str, symbol: str, row: pd.Series) -> str | None:
+    def lacks(exchange: str, symbol: str, row: Mapping[str, Any]) -> str | None:
         if (reason := _too_old("instruments", row["time"], as_of, limits.instruments)) is not None:
             return reason
         for name, limit in ages.items():

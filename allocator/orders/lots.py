@@ -17,7 +17,7 @@ import numpy as np
 from allocator.audit.audit import Check, check_limits, objective
 from allocator.audit.limits import LimitValues
 from allocator.market.types import Decision, Market
-from models.contracts import round_to_lot
+from models.contracts import RoundingMode, round_to_lot
 
 _MOVES = 200  # repairs are bounded; each moves one instrument by one lot
 
@@ -84,13 +84,17 @@ def _candidates(lots: _Lots, decision: Decision) -> Iterator[list[Decimal]]:
     market = lots.market
     held = market.positions.contracts
     wanted = decision.positions / market.prices.usd_per_contract
-    for mode in ("down", "up"):
+    positions: tuple[RoundingMode, ...] = ("down", "up")
+    trades: tuple[RoundingMode, ...] = ("down", "nearest")
+    for mode in positions:
         yield [
             round_to_lot(float(w), lot, mode) - _exact(h, lot)
             for w, h, lot in zip(wanted, held, lots.lot, strict=True)
         ]
-    for mode in ("down", "nearest"):
-        yield [round_to_lot(float(w - h), lot, mode) for w, h, lot in zip(wanted, held, lots.lot, strict=True)]
+    for mode in trades:
+        yield [
+            round_to_lot(float(w - h), lot, mode) for w, h, lot in zip(wanted, held, lots.lot, strict=True)
+        ]
 
 
 def _breach(market: Market, rounded: Rounded) -> float:

@@ -70,7 +70,7 @@ class _Leg:
 
 
 def order_list(market: Market, rounded: Rounded, style: Orders, run_id: str) -> list[Order]:
-    """All orders of a run: those that reduce come first, the less liquid instrument before the more liquid."""
+    """All orders of a run: those that reduce come first, and less liquid instruments before others."""
     legs = [leg for i in range(len(market.instruments)) for leg in _legs(market, rounded, i)]
     adv = market.costs.adv_usd
     legs.sort(key=lambda leg: (not leg.reduces, adv[leg.instrument], market.instruments[leg.instrument].key))
@@ -93,13 +93,13 @@ def _legs(market: Market, rounded: Rounded, i: int) -> Iterator[_Leg]:
     before = round_to_lot(float(market.positions.contracts[i]), instrument.contract.lot_contracts, "nearest")
     after = before + trade
     if before * after < 0:
-        yield _Leg(i, before, Decimal(0), f"close the {_word(before)} before turning {_word(after)}")
-        yield _Leg(i, Decimal(0), after, f"{_word(after)} {instrument.asset} against its exposure")
+        yield _Leg(i, before, Decimal(0), f"close: the {_word(before)} before it turns {_word(after)}")
+        yield _Leg(i, Decimal(0), after, f"open: {_word(after)} {instrument.asset} against its exposure")
     elif abs(after) > abs(before):
-        yield _Leg(i, before, after, f"more {_word(after)} {instrument.asset} against its exposure")
+        yield _Leg(i, before, after, f"add: more {_word(after)} {instrument.asset} against its exposure")
     else:
         closing = "close" if after == 0 else "reduce"
-        yield _Leg(i, before, after, f"{closing} the {_word(before)} in {instrument.asset}")
+        yield _Leg(i, before, after, f"{closing}: the {_word(before)} in {instrument.asset}")
 
 
 def _word(contracts: Decimal) -> str:
@@ -152,7 +152,7 @@ def _coins(market: Market, i: int, size: Decimal) -> Decimal:
 
 
 def limit_price(market: Market, i: int, side: OrderSide, style: Orders) -> Decimal:
-    """Limit of an order: the mark plus the collar, never beyond it; or the near side of the book if post-only.
+    """Limit of an order: the mark plus the collar, never beyond it; post-only, the near side of the book.
 
     Both round away from the far side: a collar is a promise, and a post-only order must not cross.
     """

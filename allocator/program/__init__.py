@@ -1,0 +1,1 @@
+"""The convex program in CVXPY: numbers, variables, limits, compilation and solution."""

@@ -14,6 +14,7 @@ from allocator.program.limits import Context, Rows, bounds, limit_rows, needs_tu
 from allocator.program.slots import Slots, StructureChanged
 from allocator.program.variables import Variables, declare, margin
 from allocator.scenario import schema
+from models.arrays import Vector
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,15 @@ class Program:
             if isinstance(spec.limit, schema.Volatility):
                 name = f"limits.{spec.key}.max"
                 found.append(
-                    Rows(name, "volatility", spec.source, ("book",), volatility, self.slots(name), spec.limit.soft)
+                    Rows(
+                        name,
+                        "volatility",
+                        spec.source,
+                        ("book",),
+                        volatility,
+                        self.slots(name),
+                        spec.limit.soft,
+                    )
                 )
         mode = self.market.objective.mode
         if mode == "min_cost":
@@ -118,5 +127,5 @@ class Program:
         return total
 
 
-def _numbers(market: Market, shape: Structure) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+def _numbers(market: Market, shape: Structure) -> dict[str, Vector]:
     return {**coefficients(market, shape), **bounds(market)}

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from allocator.market.types import Index, Market
+from allocator.scenario.schema import Limit
 from models.arrays import Vector
 
 COST = 1e-4  # unit of cost, as a share of the book
@@ -77,11 +78,8 @@ def structure(market: Market) -> Structure:
 
 def _signature(market: Market) -> str:
     """A text equal for two markets exactly when names and choices that shape the program are equal."""
-    limits = [
-        (spec.key, spec.limit.soft is not None)
-        + tuple(v for v in (getattr(spec.limit, f) for f in type(spec.limit).model_fields) if not isinstance(v, float))
-        for spec in market.limits
-    ]
+    # Everything of a limit but its numbers: which venues, assets, stresses, whether soft.
+    limits = [(spec.key, spec.limit.soft is not None, *_choices(spec.limit)) for spec in market.limits]
     return repr(
         (
             [i.key for i in market.instruments],
@@ -97,6 +95,11 @@ def _signature(market: Market) -> str:
             [(box.name, box.kind) for box in market.boxes],
         )
     )
+
+
+def _choices(limit: Limit) -> list[object]:
+    values = [getattr(limit, name) for name in type(limit).model_fields]
+    return [value for value in values if not isinstance(value, float)]
 
 
 def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
@@ -116,7 +119,9 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "box.lower": market.lower[shape.boxed_below] / book,
         "box.upper": market.upper[shape.boxed_above] / book,
         "funding.cost": market.funding.cost / COST,
-        "funding.uncertainty": market.objective.funding_uncertainty_aversion * market.funding.uncertainty / COST,
+        "funding.uncertainty": market.objective.funding_uncertainty_aversion
+        * market.funding.uncertainty
+        / COST,
         "cost.share": np.array(market.horizon_share),
         "cost.slopes": market.costs.slopes[rows, columns] / COST,
         "cost.intercepts": market.costs.intercepts[rows, columns] / (book * COST),

@@ -74,7 +74,10 @@ def bounds(market: Market) -> dict[str, Vector]:
         match limit:
             case schema.NetDelta():
                 chosen = np.ones(len(selected_assets(market, limit.assets)))
-                found[f"{key}.min"], found[f"{key}.max"] = chosen * -limit.min / book, chosen * limit.max / book
+                found[f"{key}.min"], found[f"{key}.max"] = (
+                    chosen * -limit.min / book,
+                    chosen * limit.max / book,
+                )
             case schema.HedgeRatio():
                 size = np.abs(exposure[selected_assets(market, limit.assets)])
                 found[f"{key}.min"], found[f"{key}.max"] = -limit.min * size, limit.max * size
@@ -201,7 +204,9 @@ def _venue_outage(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     assert isinstance(spec.limit, schema.VenueOutage)
     market = c.market
     assets = selected_assets(market, spec.limit.assets)
-    coins = np.array([market.assets.index(p.currency) if p.currency in market.assets else -1 for p in market.pockets])
+    coins = np.array(
+        [market.assets.index(p.currency) if p.currency in market.assets else -1 for p in market.pockets]
+    )
     for venue in selected_venues(market, spec.limit.venues):
         here, there = market.venue_of == venue, market.pocket_venue == venue
         positions = incidence(np.where(here, market.asset_of, -1), len(market.assets))[assets]
@@ -237,7 +242,9 @@ def _liquidity(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     for s in stressed_rows(spec.limit.stresses, c.market.stresses.names):
         wanted = spec.limit.warning * (c.venue_sum(everywhere) @ c.margins[s].maintenance)
         lacking = cp.sum(cp.pos(wanted - c.equity(int(s), everywhere)))
-        yield _rows(spec, "reserve", (c.market.stresses.names[s],), lacking, c.slots(f"limits.{spec.key}.reserve"))
+        yield _rows(
+            spec, "reserve", (c.market.stresses.names[s],), lacking, c.slots(f"limits.{spec.key}.reserve")
+        )
 
 
 def _soft_position(c: Context, spec: LimitSpec) -> Iterator[Rows]:
@@ -254,7 +261,9 @@ def _soft_participation(c: Context, spec: LimitSpec) -> Iterator[Rows]:
         chosen = np.flatnonzero(np.isfinite(sell) & np.isfinite(buy))
         for side, sign in (("buy", 1.0), ("sell", -1.0)):
             subjects = tuple(f"{key} {side}" for key in _keys(c, chosen))
-            yield _rows(spec, "max", subjects, sign * c.v.trades[chosen], c.slots(f"limits.{spec.key}.{side}"))
+            yield _rows(
+                spec, "max", subjects, sign * c.v.trades[chosen], c.slots(f"limits.{spec.key}.{side}")
+            )
 
 
 def _soft_side(c: Context, spec: LimitSpec) -> Iterator[Rows]:
@@ -264,7 +273,9 @@ def _soft_side(c: Context, spec: LimitSpec) -> Iterator[Rows]:
         for field, bound, sign in (("lower", lower, -1.0), ("upper", upper, 1.0)):
             chosen = np.flatnonzero(np.isfinite(bound))
             subjects = tuple(f"{key} {field}" for key in _keys(c, chosen))
-            yield _rows(spec, "", subjects, sign * c.v.positions[chosen], c.slots(f"limits.{spec.key}.{field}"))
+            yield _rows(
+                spec, "", subjects, sign * c.v.positions[chosen], c.slots(f"limits.{spec.key}.{field}")
+            )
 
 
 def _transfer_rows(c: Context) -> Iterator[Rows]:
@@ -277,7 +288,15 @@ def _transfer_rows(c: Context) -> Iterator[Rows]:
     source = np.unique([route.source for route in transfers.routes])
     keys = tuple(market.pockets[p].key for p in source)
     origin = "collateral"
-    yield Rows("transfers.withdrawable", "transfer", origin, keys, sent[source], c.slots("transfer.withdrawable"), None)
+    yield Rows(
+        "transfers.withdrawable",
+        "transfer",
+        origin,
+        keys,
+        sent[source],
+        c.slots("transfer.withdrawable"),
+        None,
+    )
     for row, headroom in enumerate(transfers.headroom):
         chosen = np.flatnonzero(np.isfinite(headroom))
         if not len(chosen):

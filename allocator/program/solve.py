@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import cvxpy as cp
 import numpy as np
 
 from allocator.errors import ConflictMember, Infeasible, SolverFailed
 from allocator.market.boxes import box_owner
-from allocator.market.types import Decision
+from allocator.market.types import Decision, Index
 from allocator.program.build import Program
 from allocator.program.coefficients import COST
 from models.arrays import Vector
@@ -59,7 +60,9 @@ def solve(program: Program, solver: str = SOLVER) -> Solution:
         raise SolverFailed(f"{solver}: {error}") from error
     if problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
         conflict = _conflict(program)
-        names = ", ".join(f"{m.name} ({m.subject})" for m in conflict[:4]) or "no limit is named by the solver"
+        names = (
+            ", ".join(f"{m.name} ({m.subject})" for m in conflict[:4]) or "no limit is named by the solver"
+        )
         raise Infeasible(f"no positions satisfy all limits; in conflict: {names}", conflict)
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         raise SolverFailed(f"{solver} ended with status {problem.status}")
@@ -68,7 +71,9 @@ def solve(program: Program, solver: str = SOLVER) -> Solution:
 
 def _read(program: Program) -> Solution:
     book, v = program.market.book_usd, program.variables
-    transfers = np.asarray(v.transfers.value, dtype=float).ravel() if program.market.transfers.routes else np.zeros(0)
+    transfers = (
+        np.asarray(v.transfers.value, dtype=float).ravel() if program.market.transfers.routes else np.zeros(0)
+    )
     decision = Decision(np.asarray(v.positions.value, dtype=float) * book, np.maximum(transfers, 0.0) * book)
     stats = program.problem.solver_stats
     return Solution(
@@ -103,7 +108,7 @@ def _breaches(program: Program) -> dict[str, Vector]:
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def _spread(constraint: cp.Constraint | None, where: np.ndarray, n: int) -> Vector:  # type: ignore[type-arg]
+def _spread(constraint: cp.Constraint | None, where: Index, n: int) -> Vector:
     result = np.zeros(n)
     if constraint is not None and constraint.dual_value is not None:
         result[where] = np.maximum(np.asarray(constraint.dual_value, dtype=float), 0.0)
@@ -122,10 +127,11 @@ def _conflict(program: Program) -> list[ConflictMember]:
             for subject, weight in zip(row.rows.subjects, weights, strict=True)
         ]
     n = len(program.market.instruments)
-    for side, constraint, where in (
+    sides: tuple[tuple[Literal["lower", "upper"], cp.Constraint | None, Index], ...] = (
         ("lower", program.lower, program.shape.boxed_below),
         ("upper", program.upper, program.shape.boxed_above),
-    ):
+    )
+    for side, constraint, where in sides:
         weights = _spread(constraint, where, n)
         for i in np.flatnonzero(weights > 0):
             box = box_owner(program.market, int(i), side)

@@ -12,7 +12,7 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from allocator.market.types import Market
+from allocator.market.types import Index, Market
 from allocator.program.coefficients import COST, Structure, incidence, transfer_matrices
 from allocator.program.slots import Slots
 
@@ -50,7 +50,11 @@ class Variables:
 def declare(market: Market, shape: Structure, slots: Slots, needs_turnover: bool) -> Variables:
     """All variables of the core program and the rows that tie them together."""
     n, routes = len(market.instruments), len(market.transfers.routes)
-    x, z, t = cp.Variable(n, name="positions"), cp.Variable(n, name="trades"), cp.Variable(routes, name="transfers")
+    x, z, t = (
+        cp.Variable(n, name="positions"),
+        cp.Variable(n, name="trades"),
+        cp.Variable(routes, name="transfers"),
+    )
     rows: list[cp.Constraint] = [z == x - slots("previous")]
     size = _sizes(x, shape, rows)
     cost = _costs(z, shape, slots, rows)
@@ -88,7 +92,7 @@ def _sizes(x: cp.Variable, shape: Structure, rows: list[cp.Constraint]) -> cp.Ex
     return size
 
 
-def _spread(chosen: np.ndarray, n: int) -> np.ndarray:  # type: ignore[type-arg]
+def _spread(chosen: Index, n: int) -> Index:
     """Owner array (n,): position within `chosen`, −1 for what is not chosen."""
     owner = np.full(n, -1, dtype=np.int64)
     owner[chosen] = np.arange(len(chosen))
@@ -183,7 +187,9 @@ def _uncertainty(
     return u
 
 
-def margin(market: Market, shape: Structure, slots: Slots, v: Variables, s: int) -> tuple[Margin, list[cp.Constraint]]:
+def margin(
+    market: Market, shape: Structure, slots: Slots, v: Variables, s: int
+) -> tuple[Margin, list[cp.Constraint]]:
     """Equity and maintenance margin under stress s: concave and convex, by affine pieces."""
     rows: list[cp.Constraint] = []
     gain = cp.multiply(slots(f"stress.{s}.pnl"), v.positions)
@@ -191,7 +197,10 @@ def margin(market: Market, shape: Structure, slots: Slots, v: Variables, s: int)
         gain = gain - cp.multiply(slots(f"stress.{s}.size_loss"), v.size)
     pockets = len(market.pockets)
     worth = cp.Variable(pockets, name=f"worth_{s}")
-    rows.append(worth == cp.multiply(slots(f"stress.{s}.pocket"), v.balance) + incidence(market.pocket_of, pockets) @ gain)
+    rows.append(
+        worth
+        == cp.multiply(slots(f"stress.{s}.pocket"), v.balance) + incidence(market.pocket_of, pockets) @ gain
+    )
     counted: cp.Expression = worth
     cut = shape.haircut_pockets
     if len(cut):
@@ -203,5 +212,7 @@ def margin(market: Market, shape: Structure, slots: Slots, v: Variables, s: int)
     m = cp.Variable(v.positions.size, name=f"maintenance_{s}")
     at = shape.margin.instrument
     spread = sp.csr_array(incidence(at, v.positions.size).T)
-    rows.append(spread @ m >= cp.multiply(slots(f"stress.{s}.rate"), spread @ v.size) - slots(f"stress.{s}.deduction"))
+    rows.append(
+        spread @ m >= cp.multiply(slots(f"stress.{s}.rate"), spread @ v.size) - slots(f"stress.{s}.deduction")
+    )
     return Margin(counted, m), rows

@@ -1,0 +1,431 @@
+"""Markets built directly from numbers: a spec of perps, balances and limits becomes a `Market`, without files.
+
+Every field has a plain default, so that a test states only what it is about; `dataclasses.replace` tweaks
+the rest. Amounts are USD, rates fractions, standard deviations fractions over the decision horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from allocator.market.boxes import fixed_sides, participation_bounds, position_cap, side_bounds
+from allocator.market.stresses import stress_arrays
+from allocator.market.transfers import with_headroom
+from allocator.market.types import (
+    Account,
+    Box,
+    Collateral,
+    Costs,
+    Funding,
+    Instrument,
+    LimitSpec,
+    Market,
+    Pocket,
+    Positions,
+    Prices,
+    Route,
+    Transfers,
+)
+from allocator.scenario import schema
+from models.arrays import Vector
+from models.contracts import Contract
+from models.costs import DepthCurve, trade_cost_segments
+from models.covariance import RiskModel, factor_form
+from models.margin import Brackets, Schedules, bracket_deductions, leverage_cap_usd
+
+AS_OF = datetime(2026, 11, 20, tzinfo=UTC)
+MARK = 100.0
+
+
+def brackets(
+    floors: list[float], rates: list[float], max_leverages: list[float], cap: float = np.inf
+) -> Brackets:
+    """A sound bracket table; deductions follow from floors and rates."""
+    caps = [*floors[1:], cap]
+    return Brackets(
+        np.array(floors),
+        np.array(caps),
+        np.array(rates),
+        bracket_deductions(floors, rates),
+        np.array(max_leverages),
+    )
+
+
+FLAT = brackets([0.0], [0.004], [100.0])
+
+
+def limit(kind: str, **values: Any) -> schema.Limit:
+    """A limit from numbers: USD, fractions and multiples as plain floats."""
+    model: type[schema.LimitBase] = _KINDS[kind]
+    return model.model_construct(kind=kind, **values)  # type: ignore[return-value]
+
+
+def objective(**values: Any) -> schema.Objective:
+    """An objective from numbers; what is not given is the scenario's default."""
+    return schema.Objective.model_construct(impact=schema.Impact(model="none"), **values)
+
+
+_KINDS: dict[str, Any] = {
+    "net_delta": schema.NetDelta,
+    "hedge_ratio": schema.HedgeRatio,
+    "hedge_side": schema.HedgeSide,
+    "position": schema.PositionCap,
+    "gross": schema.Gross,
+    "leverage": schema.LeverageLimit,
+    "participation": schema.Participation,
+    "turnover": schema.Turnover,
+    "venue_share": schema.VenueShare,
+    "collateral_share": schema.CollateralShare,
+    "venue_outage": schema.VenueOutage,
+    "initial_margin": schema.InitialMargin,
+    "maintenance_margin": schema.MaintenanceMargin,
+    "liquidity": schema.Liquidity,
+    "volatility": schema.Volatility,
+}
+
+
+@dataclass(frozen=True)
+class Book:
+    """Levels of one side: USD that each offers, and its premium over the best price."""
+
+    sizes: tuple[float, ...]
+    premiums: tuple[float, ...]
+
+    @property
+    def curve(self) -> DepthCurve:
+        """As the cost formulas take it."""
+        return DepthCurve(np.array(self.sizes), np.array(self.premiums))
+
+
+@dataclass(frozen=True)
+class Perp:
+    """One perpetual. `basis` names a shared basis (default: its own); `impact` is k of k·|u|^(3/2)."""
+
+    venue: str = "alpha"
+    asset: str = "BTC"
+    quote: str = "USDT"
+    inverse: bool = False
+    label: str = ""
+    previous: float = 0.0
+    open_buys: float = 0.0
+    open_sells: float = 0.0
+    leverage: float = 5.0
+    brackets: Brackets = FLAT
+    fee: float = 0.0
+    spread: float = 0.0
+    bids: Book | None = None
+    asks: Book | None = None
+    taker_share: float = 1.0
+    impact: float = 0.0
+    adv: float = 1e9
+    funding: float = 0.0
+    funding_sd: float = 0.0
+    funding_cap: float = 0.003
+    funding_hours: float = 8.0
+    basis_sd: float = 4e-4
+    basis: str = ""
+    no_trade: bool = False
+    reduce_only: bool = False
+
+    @property
+    def settlement(self) -> str:
+        """Currency of its margin: the quote's, or the coin's."""
+        return self.asset if self.inverse else self.quote
+
+    @property
+    def symbol(self) -> str:
+        """Unified symbol."""
+        return f"{self.asset}{self.label}/{self.quote}:{self.settlement}"
+
+    @property
+    def key(self) -> str:
+        """As `Instrument.key`."""
+        return f"{self.venue} {self.symbol}"
+
+
+@dataclass(frozen=True)
+class Balance:
+    """Margin collateral in USD. With `delay` it may leave: hours on its way, at `cost` per USD."""
+
+    venue: str
+    currency: str
+    usd: float
+    haircut: float = 0.0
+    withdrawable: float = 0.0
+    cost: float = 0.0
+    delay: float | None = None
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A whole market. Without `balances` each venue has a thousand books of every settlement currency."""
+
+    perps: tuple[Perp, ...]
+    exposure: Mapping[str, float]
+    cross_hedges: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    asset_sd: Mapping[str, float] = field(default_factory=lambda: {"BTC": 0.025})
+    correlation: float = 0.0
+    factors: int | None = None
+    currency_sd: Mapping[str, float] = field(default_factory=lambda: {"USDT": 0.0, "USDC": 0.0})
+    cash: Mapping[str, float] = field(default_factory=dict)
+    balances: tuple[Balance, ...] = ()
+    charges: Mapping[str, float] = field(default_factory=dict)
+    stresses: Mapping[str, schema.Stress] = field(default_factory=dict)
+    limits: Mapping[str, schema.Limit] = field(default_factory=dict)
+    objective: schema.Objective = field(default_factory=objective)
+    book_usd: float = 1e7
+    holding_hours: float = 24.0
+    execution_hours: float = 1.0
+
+    @property
+    def venues(self) -> tuple[str, ...]:
+        """Every venue named by a perp or a balance, sorted."""
+        return tuple(sorted({p.venue for p in self.perps} | {b.venue for b in self.balances}))
+
+
+def build(spec: Spec) -> Market:
+    """The market of a spec."""
+    accounts = tuple(Account(name, name, "main") for name in spec.venues)
+    place = {name: k for k, name in enumerate(spec.venues)}
+    instruments = tuple(_instrument(p) for p in spec.perps)
+    balances = _balances(spec)
+    pockets = tuple(Pocket(b.venue, b.currency) for b in balances)
+    currencies = tuple(spec.currency_sd)
+    coins = {b.currency for b in balances} - set(currencies)
+    assets = tuple(sorted({p.asset for p in spec.perps} | set(spec.exposure) | coins))
+    usd = np.array([b.usd for b in balances])
+    pocket_venue = _index([place[b.venue] for b in balances])
+    held = np.zeros((len(accounts), len(assets)))
+    for b in balances:
+        if b.currency in assets:
+            held[place[b.venue], assets.index(b.currency)] += b.usd
+    exposure = np.array([spec.exposure.get(a, 0.0) for a in assets]) + held.sum(axis=0)
+    target = exposure.copy()
+    for asset, betas in spec.cross_hedges.items():
+        for other, beta in betas.items():
+            target[assets.index(other)] += beta * exposure[assets.index(asset)]
+    asset_of = _index([assets.index(p.asset) for p in spec.perps])
+    funding, costs, haircut = _funding(spec), _costs(spec), np.array([b.haircut for b in balances])
+    limits = tuple(LimitSpec(key, value, f"test:{key}") for key, value in spec.limits.items())
+    boxes = _boxes(spec, instruments, limits, target[asset_of], costs)
+    pocket = {p.key: k for k, p in enumerate(pockets)}
+    stresses = stress_arrays(
+        spec.stresses, instruments, pockets, currencies, haircut, funding.cap, funding.interval_hours
+    )
+    market = Market(
+        as_of=AS_OF,
+        decision_hours=24.0,
+        holding_hours=spec.holding_hours,
+        book_usd=spec.book_usd,
+        accounts=accounts,
+        instruments=instruments,
+        assets=assets,
+        currencies=currencies,
+        pockets=pockets,
+        venue_of=_index([place[p.venue] for p in spec.perps]),
+        asset_of=asset_of,
+        index_currency_of=_index(
+            [currencies.index(p.quote) if p.quote in currencies else -1 for p in spec.perps]
+        ),
+        pocket_of=_index([pocket[f"{p.venue} {p.settlement}"] for p in spec.perps]),
+        pocket_venue=pocket_venue,
+        exposure=exposure,
+        hedged_exposure=target[asset_of],
+        coin_collateral=held,
+        cash=np.array(
+            [spec.cash.get(c, 0.0) + sum(b.usd for b in balances if b.currency == c) for c in currencies]
+        ),
+        leverage=np.array([p.leverage for p in spec.perps]),
+        schedules=Schedules.of([p.brackets for p in spec.perps]),
+        side=fixed_sides(boxes, len(instruments)),
+        positions=_positions(spec),
+        prices=Prices(
+            np.full(len(instruments), MARK), np.ones(len(instruments)), np.ones(len(instruments)), ()
+        ),
+        funding=funding,
+        costs=costs,
+        collateral=Collateral(
+            usd,
+            np.zeros(len(balances)),
+            haircut,
+            np.array([b.withdrawable for b in balances]),
+            np.array([spec.charges.get(name, 0.0) for name in spec.venues]),
+        ),
+        transfers=_transfers(spec, balances, len(stresses.names)),
+        stresses=stresses,
+        risk=_risk(spec, assets),
+        objective=spec.objective,
+        boxes=boxes,
+        limits=limits,
+        notices=(),
+    )
+    return with_headroom(market)
+
+
+def _index(values: list[int]) -> Any:
+    return np.array(values, dtype=np.int64)
+
+
+def _instrument(p: Perp) -> Instrument:
+    one = Decimal(1)
+    contract = Contract("inverse" if p.inverse else "linear", one, one, Decimal("0.01"), one, one)
+    return Instrument(
+        venue=p.venue,
+        exchange=p.venue,
+        account="main",
+        symbol=p.symbol,
+        venue_symbol=p.symbol,
+        asset=p.asset,
+        index_currency=p.quote,
+        settlement_currency=p.settlement,
+        contract=contract,
+        brackets=p.brackets,
+        selection=p.venue,
+    )
+
+
+def _balances(spec: Spec) -> tuple[Balance, ...]:
+    """Those of the spec, and an empty (or by default an ample) one wherever a perp settles."""
+    there = {(b.venue, b.currency) for b in spec.balances}
+    wanted = dict.fromkeys((p.venue, p.settlement) for p in spec.perps)
+    ample = 0.0 if spec.balances else 1e3 * spec.book_usd
+    missing = [
+        Balance(v, c, ample if c in spec.currency_sd else 0.0) for v, c in wanted if (v, c) not in there
+    ]
+    return (*spec.balances, *missing)
+
+
+def _positions(spec: Spec) -> Positions:
+    held = np.array([p.previous for p in spec.perps])
+    buys, sells = (np.array([getattr(p, f"open_{s}") for p in spec.perps]) for s in ("buys", "sells"))
+    return Positions(held / MARK, held, buys, sells)
+
+
+def _funding(spec: Spec) -> Funding:
+    def column(name: str) -> Vector:
+        return np.array([getattr(p, name) for p in spec.perps], dtype=float)
+
+    cost = column("funding")
+    hours = column("funding_hours")
+    times = tuple(AS_OF + timedelta(hours=h) for h in hours)
+    total = cost * spec.holding_hours / 24.0
+    return Funding(
+        cost, total, column("funding_sd"), cost * hours / 24.0, times, hours, column("funding_cap")
+    )
+
+
+def _costs(spec: Spec) -> Costs:
+    n = len(spec.perps)
+    fee, spread = (np.array([getattr(p, f) for p in spec.perps], dtype=float) for f in ("fee", "spread"))
+    unit = np.maximum(fee + spread, 0.0)
+    segments = [
+        trade_cost_segments(float(u), p.bids and p.bids.curve, p.asks and p.asks.curve, p.taker_share)
+        for u, p in zip(unit, spec.perps, strict=True)
+    ]
+    width = max(len(slopes) for slopes, _ in segments)
+    buy, sell, depth_buy, depth_sell = (
+        np.full(n, np.inf),
+        np.full(n, np.inf),
+        np.full(n, np.nan),
+        np.full(n, np.nan),
+    )
+    for i, p in enumerate(spec.perps):
+        if p.asks is not None and p.bids is not None:
+            depth_buy[i], depth_sell[i] = p.asks.curve.capacity_usd, p.bids.curve.capacity_usd
+            if p.taker_share > 0:
+                buy[i], sell[i] = depth_buy[i] / p.taker_share, depth_sell[i] / p.taker_share
+    return Costs(
+        fee=fee,
+        half_spread=spread,
+        spread=spread,
+        unit=unit,
+        slopes=np.array([np.pad(s, (0, width - len(s)), mode="edge") for s, _ in segments]),
+        intercepts=np.array([np.pad(c, (0, width - len(c)), mode="edge") for _, c in segments]),
+        capacity_buy=buy,
+        capacity_sell=sell,
+        impact=np.array([p.impact for p in spec.perps]),
+        adv_usd=np.array([p.adv for p in spec.perps]),
+        depth_buy=depth_buy,
+        depth_sell=depth_sell,
+    )
+
+
+def _transfers(spec: Spec, balances: tuple[Balance, ...], stresses: int) -> Transfers:
+    routes, cost, arrives = [], [], []
+    for s, source in enumerate(balances):
+        if source.delay is None or source.withdrawable <= 0:
+            continue
+        for t, target in enumerate(balances):
+            if t != s and target.currency == source.currency:
+                routes.append(Route(s, t))
+                cost.append(source.cost)
+                arrives.append(source.delay <= spec.execution_hours)
+    headroom = np.full((1 + stresses, len(spec.venues)), np.inf)
+    return Transfers(tuple(routes), np.array(cost, dtype=float), np.array(arrives, dtype=bool), headroom)
+
+
+def _risk(spec: Spec, assets: tuple[str, ...]) -> RiskModel:
+    sd = np.array([spec.asset_sd[a] for a in assets])
+    correlation = np.full((len(assets), len(assets)), spec.correlation)
+    np.fill_diagonal(correlation, 1.0)
+    rank = len(assets) if spec.factors is None else min(spec.factors, len(assets))
+    loadings, own = factor_form(correlation * np.outer(sd, sd), rank)
+    groups = [p.basis or p.key for p in spec.perps]
+    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    basis = np.array([p.basis_sd for p in spec.perps])[first]
+    return RiskModel(loadings, own, basis, group, np.diag(list(spec.currency_sd.values())))
+
+
+def _boxes(
+    spec: Spec,
+    instruments: tuple[Instrument, ...],
+    limits: tuple[LimitSpec, ...],
+    target: Vector,
+    costs: Costs,
+) -> tuple[Box, ...]:
+    held = _positions(spec).usd
+    cap = np.array([leverage_cap_usd(p.brackets, p.leverage) for p in spec.perps])
+    frozen, shrinking = (np.array([getattr(p, f) for p in spec.perps]) for f in ("no_trade", "reduce_only"))
+    low, high = np.minimum(held, 0.0), np.maximum(held, 0.0)
+    bounds = [
+        ("instruments.all.leverage", "bracket_cap", -cap, cap),
+        (
+            "instruments.all.no_trade",
+            "no_trade",
+            np.where(frozen, held, -np.inf),
+            np.where(frozen, held, np.inf),
+        ),
+        (
+            "instruments.all.reduce_only",
+            "reduce_only",
+            np.where(shrinking, low, -np.inf),
+            np.where(shrinking, high, np.inf),
+        ),
+        ("objective.impact.depth_share", "depth", held - costs.capacity_sell, held + costs.capacity_buy),
+    ]
+    for entry in limits:
+        bound, name = entry.limit, f"limits.{entry.key}"
+        if bound.soft is not None:
+            continue
+        if isinstance(bound, schema.HedgeSide):
+            bounds.append((name, "hedge_side", *side_bounds(target, held)))
+        elif isinstance(bound, schema.PositionCap):
+            most = position_cap(bound, instruments)
+            bounds.append((f"{name}.max", "position", -most, most))
+        elif isinstance(bound, schema.Participation):
+            sell, buy = participation_bounds(bound, costs)
+            sell, buy = np.where(np.isnan(sell), np.inf, sell), np.where(np.isnan(buy), np.inf, buy)
+            bounds.append((f"{name}.max", "participation", held - sell, held + buy))
+    return tuple(Box(name, kind, "test", lower, upper) for name, kind, lower, upper in bounds)
+
+
+def single_asset(exposure: float, venues: int, risk_aversion: float, **perp: Any) -> Spec:
+    """One asset held, one perp on each of `venues` identical venues; `perp` are fields of `Perp`."""
+    perps = tuple(replace(Perp(**perp), venue=f"venue{k}") for k in range(venues))
+    return Spec(perps, {"BTC": exposure}, objective=objective(risk_aversion_per_usd=risk_aversion))
