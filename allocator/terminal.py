@@ -205,7 +205,7 @@ def _limits(result: Json) -> RenderableType:
     if not shown:
         return Text("\nNo limit costs anything today.")
     table = _table(
-        "\nWhat limits cost", "limit", "of", ">bound", f">+$1k saves/{result['decision_hours']:g}h", "set in"
+        "\nWhat limits cost", "limit", ">bound", f">+$1k saves/{result['decision_hours']:g}h", "set in"
     )
     for row in shown:
         money = row["unit"] == "USD"
