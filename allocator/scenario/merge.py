@@ -45,6 +45,9 @@ def merge(base: Node, over: Node, notes: Notes) -> Node:
 
 
 def _merge(base: Node, over: Node, shape: Shape | None, path: KeyPath, notes: Notes) -> Node:
+    if path == ("snapshot",) and isinstance(over.value, str):
+        # `snapshot: DIR` is short for its folder.
+        over = Node({"folder": over}, over.origin, over.touched)
     if not isinstance(over.value, dict):
         return over
     if not isinstance(base.value, dict) or _is_other_kind(base, over, shape):

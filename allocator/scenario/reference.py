@@ -50,6 +50,9 @@ def json_schema() -> Json:
     full = Scenario.model_json_schema()
     definitions = full.pop("$defs")
     root: Json = {"$ref": "#/$defs/Scenario"}
+    # `snapshot: DIR` is short for its folder.
+    folder = {"type": "string", "description": "The snapshot folder."}
+    full["properties"]["snapshot"] = {"anyOf": [full["properties"]["snapshot"], folder]}
     definitions["Scenario"] = full
     _use_defaults(definitions)
     partial = {_PARTIAL + name: _loosen(item) for name, item in definitions.items()}

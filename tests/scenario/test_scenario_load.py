@@ -358,3 +358,13 @@ def test_loading_imports_no_numerical_library():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_snapshot_may_be_named_by_its_folder_alone(tmp_path):
+    text = MINIMAL.replace("snapshot: {folder: data}", "snapshot: data")
+    assert text != MINIMAL
+    short, long = load(tmp_path, text), load(tmp_path, MINIMAL, name="long.yaml")
+    assert short.scenario == long.scenario
+    assert short.snapshot_folder == tmp_path / "data"
+    assert short.origin("snapshot.folder") == f"s.yaml:{line_of(text, 'snapshot: data')}"
+    assert load(tmp_path, MINIMAL, sets=["snapshot=other"]).scenario.snapshot.folder == "other"
