@@ -15,6 +15,7 @@ from allocator.market.build import build_market
 from allocator.market.types import Market
 from allocator.orders.lots import Rounded, round_to_lots
 from allocator.orders.order_list import Order, order_list
+from allocator.orders.quotes import best_prices
 from allocator.result import Json
 from allocator.runs import run_id
 from allocator.scenario.load import LoadedScenario, load_scenario
@@ -118,7 +119,8 @@ def allocate(
             f"is breached by ${rounded.check.max_violation_usd:,.2f}; widen it or lower orders.min_trade"
         )
     run = run_id(loaded, tables)
-    orders = order_list(found, rounded, loaded.scenario.orders, run)
+    books = tables.tables.get("books") if loaded.scenario.objective.impact.model == "book" else None
+    orders = order_list(found, rounded, loaded.scenario.orders, best_prices(found, books), run)
     return Allocation(run, loaded, found, solution, confirmed, rounded, tuple(orders))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
-from allocator.errors import HedgeError
+from allocator.errors import HedgeError, Problem, ScenarioError
+from allocator.stdout import say, tolerate
 
 INTERRUPTED = 130
 _EPILOG = """exit codes: 0 done; 2 bad usage or scenario; 3 infeasible; 4 bad, stale or missing data;
@@ -17,22 +19,34 @@ _EPILOG = """exit codes: 0 done; 2 bad usage or scenario; 3 infeasible; 4 bad, s
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    level = logging.WARNING + 10 * (arguments.quiet - arguments.verbose)
-    logging.basicConfig(stream=sys.stderr, level=level, format="%(levelname)s %(message)s")
-    command: Callable[[argparse.Namespace], int] = _commands()[arguments.command]
+    """Run one command and return its exit code; a bug raises, and the interpreter then exits with 1."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    tolerate()
     try:
-        return command(arguments)
+        arguments = _parser().parse_args(given)
+        with _logging_to_stderr(logging.WARNING + 10 * (arguments.quiet - arguments.verbose)):
+            return _commands()[arguments.command](arguments)
     except HedgeError as error:
-        return _report(error, bool(getattr(arguments, "json", False)))
+        return _report(error, "--json" in given)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader has gone (`hedge show | head`): nothing more to say, and no traceback at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+
+
+@contextmanager
+def _logging_to_stderr(level: int) -> Iterator[None]:
+    """Send the package's records to stderr from `level`; the journal of a run sees them all."""
+    package, handler = logging.getLogger("allocator"), logging.StreamHandler(sys.stderr)
+    before = package.level
+    handler.setLevel(level)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    package.addHandler(handler)
+    package.setLevel(min(level, logging.INFO))
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(before)
 
 
 def _report(error: HedgeError, as_json: bool) -> int:
@@ -41,7 +55,7 @@ def _report(error: HedgeError, as_json: bool) -> int:
     if as_json:
         from allocator.result import refusal, to_text
 
-        sys.stdout.write(to_text(refusal(error)))
+        say(to_text(refusal(error)))
     return error.exit_code
 
 
@@ -71,6 +85,14 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
     return {"allocate": allocate, "check": check, "show": show, "schema": schema}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Bad usage is an error like any other: exit code 2, and as JSON with ``--json``."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `ScenarioError` where argparse would exit."""
+        raise ScenarioError([Problem(self.prog, f"{message}; see `{self.prog} --help`")])
+
+
 class _Version(argparse.Action):
     """Looks the version up only when asked: the look-up is slow."""
 
@@ -81,14 +103,15 @@ class _Version(argparse.Action):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="hedge",
+        allow_abbrev=False,
         description="Allocate hedges of coin holdings over perpetual futures on several venues.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("-v", "--verbose", action="count", default=0, help="log more to stderr")
     common.add_argument("-q", "--quiet", action="count", default=0, help="log less to stderr")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
@@ -97,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         ("check", "read scenario and tables and say what is missing, stale or odd"),
         ("show", "print the resolved scenario"),
     ):
-        command = commands.add_parser(name, help=text, description=text, parents=[common])
+        command = commands.add_parser(name, help=text, description=text, parents=[common], allow_abbrev=False)
         _scenario_options(command)
         if name == "allocate":
             command.add_argument(
@@ -111,7 +134,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--origin", action="store_true", help="each value with the file and line that set it"
             )
-    schema = commands.add_parser("schema", help="print the JSON Schema of scenario files", parents=[common])
+    schema = commands.add_parser(
+        "schema", help="print the JSON Schema of scenario files", parents=[common], allow_abbrev=False
+    )
     choice = schema.add_mutually_exclusive_group()
     choice.add_argument("--reference", action="store_true", help="the reference page of every key instead")
     choice.add_argument("--tables", action="store_true", help="the reference page of snapshot tables instead")
@@ -120,7 +145,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _scenario_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("scenario", type=Path, help="scenario file")
-    command.add_argument("--overlay", metavar="A,B", default="", help="overlays of the file, in this order")
+    command.add_argument(
+        "--overlay",
+        action="append",
+        default=[],
+        metavar="A,B",
+        dest="overlays",
+        help="overlays of the file, in this order",
+    )
     command.add_argument(
         "--set",
         action="append",

@@ -6,13 +6,15 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import shutil
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from allocator.errors import DataError, Problem
+from allocator.errors import DataError, Problem, ScenarioError
 from allocator.scenario.load import LoadedScenario, canonical_bytes
 from allocator.snapshot.read import SnapshotData
 
@@ -20,6 +22,8 @@ MANIFEST = "manifest.json"
 LOG = "log.jsonl"
 _PACKAGES = ("hedge-allocator", "cvxpy", "clarabel")
 _PARTIAL = ".partial-"
+_DEAD_SECONDS = 3600.0
+_SEAL = "manifest_sha256"
 
 
 def versions() -> dict[str, str]:
@@ -30,11 +34,11 @@ def versions() -> dict[str, str]:
 def run_id(loaded: LoadedScenario, snapshot: SnapshotData) -> str:
     """Sixteen hex digits of the hash of resolved scenario, table contents and versions; no path, no clock.
 
-    The order of maps and the layout of files do not matter; where a value was set does, as results cite it.
+    The order of maps, comments and the layout of files do not matter: a reused run cites the lines of the
+    scenario that it was first made from.
     """
     digest = hashlib.sha256(canonical_bytes(loaded.scenario))
-    origins = {name: loaded.origin(f"limits.{name}") for name in loaded.scenario.limits}
-    parts = {"tables": dict(snapshot.digests), "versions": versions(), "origins": origins}
+    parts = {"tables": dict(snapshot.digests), "versions": versions()}
     digest.update(json.dumps(parts, sort_keys=True).encode())
     return digest.hexdigest()[:16]
 
@@ -64,21 +68,23 @@ def find(out: Path, run: str) -> Run | None:
     Raises `DataError` when a file of it was changed, is missing, or was added.
     """
     folder = out / run
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return None
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         hashes = dict(manifest["files"])
-        code = manifest["exit_code"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        seal, code = manifest.pop(_SEAL), manifest["exit_code"]
+        there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise _altered(folder, f"its {MANIFEST} cannot be read ({error})") from error
-    if not isinstance(code, int):
-        raise _altered(folder, f"its {MANIFEST} states no exit code")
-    there = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if seal != _seal(manifest) or not isinstance(code, int):
+        raise _altered(folder, f"{MANIFEST} was changed")
+    if manifest["run_id"] != run:
+        raise _altered(folder, f"it holds run {manifest['run_id']}")
     for name in sorted(there ^ hashes.keys()):
         raise _altered(folder, f"{name} is {'missing' if name in hashes else 'not part of the run'}")
     for name, expected in sorted(hashes.items()):
-        if _sha256((folder / name).read_bytes()) != expected:
+        if not (folder / name).is_file() or _sha256((folder / name).read_bytes()) != expected:
             raise _altered(folder, f"{name} was changed")
     return Run(folder, manifest)
 
@@ -89,13 +95,29 @@ def _altered(folder: Path, what: str) -> DataError:
     )
 
 
+def make_parent(out: Path) -> None:
+    """Make the parent of run folders, before anything is computed for it. Raises `ScenarioError`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(out, error) from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise _unwritable(out, "no permission to write there")
+
+
+def _unwritable(out: Path, error: OSError | str) -> ScenarioError:
+    reason = error if isinstance(error, str) else error.strerror or error
+    return ScenarioError([Problem("--out", f"{out}: {reason}; name a folder that can be written")])
+
+
 def write(out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, object]) -> Run:
     """Write a run folder whole: to a hidden folder first, then renamed in one step.
 
-    If another process finished the same run meanwhile, its folder is verified and used.
+    If another process finished the same run meanwhile, its folder is verified and used. Raises
+    `ScenarioError` where `out` cannot be written.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    _clear_dead(out, run)
+    make_parent(out)
+    _clear_dead(out)
     manifest = {
         "schema_version": 1,
         "run_id": run,
@@ -105,11 +127,14 @@ def write(out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, obj
         **facts,
         "files": {name: _sha256(text.encode()) for name, text in sorted(files.items())},
     }
-    partial = out / f"{_PARTIAL}{run}-{os.getpid()}"
-    partial.mkdir()
+    sealed = json.dumps({**manifest, _SEAL: _seal(manifest)}, indent=2) + "\n"
+    # Not named by process id: those repeat in containers that share a disk.
+    partial = out / f"{_PARTIAL}{run}-{secrets.token_hex(8)}"
     try:
-        for name, text in {**files, MANIFEST: json.dumps(manifest, indent=2) + "\n"}.items():
+        partial.mkdir()
+        for name, text in {**files, MANIFEST: sealed}.items():
             _write_durably(partial / name, text)
+        _sync(partial)
         try:
             partial.rename(out / run)
         except OSError:
@@ -117,9 +142,11 @@ def write(out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, obj
             if done is None:
                 raise
             return done
+        _sync(out)
+    except OSError as error:
+        raise _unwritable(out, error) from error
     finally:
-        if partial.exists():
-            shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
     return Run(out / run, manifest)
 
 
@@ -130,22 +157,29 @@ def _write_durably(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
-def _clear_dead(out: Path, run: str) -> None:
-    """Remove what a killed process left of the same run; a living one's folder stays."""
-    for left in out.glob(f"{_PARTIAL}{run}-*"):
-        owner = left.name.rpartition("-")[2]
-        if owner.isdigit() and not _alive(int(owner)):
-            shutil.rmtree(left, ignore_errors=True)
-
-
-def _alive(process: int) -> bool:
+def _sync(folder: Path) -> None:
+    """Make the names in a folder survive a power cut."""
+    if os.name == "nt":  # folders cannot be opened there
+        return
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _clear_dead(out: Path) -> None:
+    """Remove what killed processes left; a folder is written within seconds, so an old one is dead."""
+    for left in out.glob(f"{_PARTIAL}*"):
+        try:
+            if time.time() - left.stat().st_mtime > _DEAD_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+        except FileNotFoundError:
+            continue  # another process cleared it first
+
+
+def _seal(manifest: Mapping[str, object]) -> str:
+    return _sha256(json.dumps(manifest, sort_keys=True).encode())
 
 
 def _sha256(content: bytes) -> str:

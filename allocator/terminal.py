@@ -27,9 +27,13 @@ def page(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None)
     return Group(*parts)
 
 
-def show(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None) -> None:
-    """Print the page to stdout; colours only on a terminal."""
-    Console(highlight=False).print(page(result, orders, folder))
+def text_of(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None) -> str:
+    """The page as text for stdout: as wide as it is, with colours only on a terminal."""
+    # File and venue names are text, never markup.
+    console = Console(highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(page(result, orders, folder))
+    return captured.get()
 
 
 def dollars(value: float | None) -> str:

@@ -122,6 +122,13 @@ def maintenance_margins(notional_usd: Vector, schedules: Schedules) -> Vector:
     return np.asarray(margin.reshape(size.shape), dtype=np.float64)
 
 
+def marginal_rates(notional_usd: Vector, schedules: Schedules) -> Vector:
+    """Maintenance rate (n,) of the bracket that holds each notional (n,) >= 0: d margin / d notional."""
+    size = non_negative("notional_usd", notional_usd)
+    bracket = np.sum(size[:, None] >= schedules.floors_usd, axis=1) - 1
+    return np.asarray(np.take_along_axis(schedules.rates, bracket[:, None], axis=1)[:, 0])
+
+
 def maintenance_margin_max_affine(notional_usd: Number, brackets: Brackets) -> Number:
     """The same margin as max_k(r_k·|n| - d_k), the form a convex program uses."""
     size = np.abs(finite("notional_usd", notional_usd))

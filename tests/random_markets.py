@@ -1,4 +1,4 @@
-"""Random but realistic markets, feasible by construction, and the transformations that laws speak of."""
+"""Random but realistic markets; some decision is permitted in each, by construction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-from markets import Balance, Book, Perp, Spec, brackets, build, limit, objective
+from markets import build
+from specs import Balance, Book, Perp, Spec, brackets, limit, objective
 
 from allocator.audit.limits import LimitValues, limit_values
 from allocator.market.types import Decision, Market
@@ -244,7 +245,7 @@ def with_room(spec: Spec, positions: Vector, rng: np.random.Generator) -> Spec:
             most = 1.1 * size.max() if isinstance(bound, schema.PositionCap) else 1.1 * share + 1e-4
             caps[key] = bound.model_copy(update={"max": float(most)})
     spec = _margined(replace(spec, limits={**spec.limits, **caps}), positions)
-    market, values = _evaluate(spec, positions)
+    _, values = _evaluate(spec, positions)
     limits = dict(spec.limits)
     for key, bound in spec.limits.items():
         if bound.soft is None and bound.kind not in (*ALWAYS, *caps):
@@ -268,7 +269,7 @@ def _evaluate(spec: Spec, positions: Vector) -> tuple[Market, list[LimitValues]]
 def _margined(spec: Spec, positions: Vector) -> Spec:
     """Adds USDT to venues that lack margin at these positions."""
     for _ in range(20):
-        market, values = _evaluate(spec, positions)
+        _, values = _evaluate(spec, positions)
         lacking = dict.fromkeys(spec.venues, 0.0)
         for v in values:
             if v.kind in MARGINS and v.price is None:
@@ -311,102 +312,3 @@ def _widened_to(
             update={"max": min(float(np.max(row.value / whole)) * (1 + room) + 1e-3, 1e3)}
         )
     return bound.model_copy(update={"max": float(np.max(row.value)) * (1 + room) + 1e-4 * book})
-
-
-def widened(bound: schema.Limit, factor: float) -> schema.Limit:
-    """The same limit, weaker by a factor > 1."""
-    match bound:
-        case schema.NetDelta() | schema.HedgeRatio():
-            pad = (factor - 1) * (abs(bound.min) + abs(bound.max))
-            return bound.model_copy(update={"min": bound.min - pad, "max": bound.max + pad})
-        case schema.InitialMargin():
-            return bound.model_copy(update={"use": bound.use * factor})
-        case schema.MaintenanceMargin():
-            return bound.model_copy(update={"buffer": bound.buffer / factor})
-        case schema.Liquidity():
-            return bound.model_copy(update={"reserve": bound.reserve * factor})
-        case schema.HedgeSide():
-            return bound
-        case _:
-            return bound.model_copy(update={"max": bound.max * factor})
-
-
-AMOUNTS = {
-    "net_delta": ("min", "max"),
-    "gross": ("max",),
-    "turnover": ("max",),
-    "venue_outage": ("max",),
-    "liquidity": ("reserve",),
-    "volatility": ("max",),
-    "position": ("max",),
-}
-
-
-def scaled(spec: Spec, k: float) -> Spec:
-    """Every amount of money times k, λ divided by k, k of 3/2 impact by √k (ADV grows): k-fold answers."""
-
-    def levels(book: Book | None) -> Book | None:
-        return book and replace(book, sizes=tuple(k * s for s in book.sizes))
-
-    perps = tuple(
-        replace(
-            p,
-            previous=k * p.previous,
-            open_buys=k * p.open_buys,
-            open_sells=k * p.open_sells,
-            brackets=_scaled_brackets(p.brackets, k),
-            bids=levels(p.bids),
-            asks=levels(p.asks),
-            adv=k * p.adv,
-            impact=p.impact / np.sqrt(k),
-        )
-        for p in spec.perps
-    )
-    limits = {
-        key: bound.model_copy(update={name: k * getattr(bound, name) for name in AMOUNTS.get(bound.kind, ())})
-        for key, bound in spec.limits.items()
-    }
-    goal = spec.objective
-    amounts = {name: getattr(goal, name) for name in ("volatility_limit", "cost_budget")}
-    goal = goal.model_copy(
-        update={
-            "risk_aversion_per_usd": goal.risk_aversion_per_usd / k,
-            **{name: None if usd is None else k * usd for name, usd in amounts.items()},
-        }
-    )
-    return replace(
-        spec,
-        perps=perps,
-        exposure={a: k * usd for a, usd in spec.exposure.items()},
-        cash={c: k * usd for c, usd in spec.cash.items()},
-        balances=tuple(replace(b, usd=k * b.usd, withdrawable=k * b.withdrawable) for b in spec.balances),
-        limits=limits,
-        objective=goal,
-        book_usd=k * spec.book_usd,
-    )
-
-
-def _scaled_brackets(b: Brackets, k: float) -> Brackets:
-    return Brackets(k * b.floors_usd, k * b.caps_usd, b.rates, k * b.deductions_usd, b.max_leverages)
-
-
-def twinned(spec: Spec, i: int) -> Spec:
-    """Perp i in two halves that share its basis and split its depth, ADV, brackets and orders."""
-    p = spec.perps[i]
-
-    def half(book: Book | None) -> Book | None:
-        return book and replace(book, sizes=tuple(s / 2 for s in book.sizes))
-
-    twin = replace(
-        p,
-        previous=p.previous / 2,
-        open_buys=p.open_buys / 2,
-        open_sells=p.open_sells / 2,
-        brackets=_scaled_brackets(p.brackets, 0.5),
-        bids=half(p.bids),
-        asks=half(p.asks),
-        adv=p.adv / 2,
-        impact=p.impact * np.sqrt(2),
-        basis=p.basis or p.key,
-    )
-    return replace(spec, perps=(*spec.perps[:i], twin, replace(twin, label="2"), *spec.perps[i + 1 :]))

@@ -41,11 +41,11 @@ class Audit:
 
 def check_limits(market: Market, decision: Decision) -> tuple[Check, tuple[LimitValues, ...]]:
     """Evaluate every hard limit and box on a decision, from true schedules."""
-    values = tuple(limit_values(market, decision))
     tolerance = VIOLATION * market.book_usd
-    worst, name = 0.0, ""
     if not (np.isfinite(decision.positions).all() and np.isfinite(decision.transfers).all()):
-        return Check(False, float("inf"), "a position or transfer is not a number", tolerance), values
+        return Check(False, float("inf"), "a position or transfer is not a number", tolerance), ()
+    values = tuple(limit_values(market, decision))
+    worst, name = 0.0, ""
     for limit in values:
         if limit.price is None and len(limit.subjects):
             k = int(np.argmin(limit.slack_usd))

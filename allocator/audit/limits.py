@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from allocator import evaluate
+from allocator.cushion import cushion, multiplier
 from allocator.evaluate import VenueState, selected_assets, selected_venues
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.stresses import stressed_rows
@@ -204,6 +205,16 @@ def _liquidity(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
     )
 
 
+def _liquidation_probability(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
+    """z standard deviations of each venue's cushion against the cushion."""
+    assert isinstance(spec.limit, schema.LiquidationProbability)
+    chosen = selected_venues(f.market, spec.limit.venues)
+    field = "max" if spec.limit.sigmas is None else "sigmas"
+    sd = [cushion(f.market, f.decision, int(v), spec.limit.arrival).sd for v in chosen]
+    left = f.state.equity[0, chosen] - f.state.maintenance_margin[0, chosen]
+    yield _values(spec, field, _accounts(f, chosen), multiplier(spec.limit) * np.array(sd), left)
+
+
 def _volatility(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
     assert isinstance(spec.limit, schema.Volatility)
     yield _values(spec, "max", ["book"], np.array([_sd(f)]), spec.limit.max)
@@ -316,6 +327,7 @@ _RULES: Mapping[type, Callable[[_Facts, LimitSpec], Iterator[LimitValues]]] = {
     schema.MaintenanceMargin: _maintenance_margin,
     schema.Liquidity: _liquidity,
     schema.Volatility: _volatility,
+    schema.LiquidationProbability: _liquidation_probability,
     schema.PositionCap: _soft_position,
     schema.Participation: _soft_participation,
     schema.HedgeSide: _soft_side,

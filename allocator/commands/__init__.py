@@ -9,5 +9,5 @@ from allocator.scenario.load import LoadedScenario, load_scenario
 
 def loaded(arguments: argparse.Namespace) -> LoadedScenario:
     """The scenario that the arguments name, with its overlays and ``--set``."""
-    overlays = [name.strip() for name in arguments.overlay.split(",") if name.strip()]
+    overlays = [name.strip() for names in arguments.overlays for name in names.split(",") if name.strip()]
     return load_scenario(arguments.scenario, overlays, arguments.sets, arguments.snapshot)

@@ -7,17 +7,17 @@ import csv
 import io
 import json
 import logging
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from allocator.commands import loaded as load_arguments
-from allocator.errors import AuditFailed, HedgeError, Infeasible, SolverFailed
-from allocator.runs import LOG, Run, find, run_id, write
+from allocator.errors import AuditFailed, Infeasible, SolverFailed
+from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
 from allocator.snapshot.read import SnapshotData
+from allocator.stdout import say
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Allocate, write the run folder, print the page; the exit code is the run's."""
     from allocator.allocation import read_tables
 
-    package = logging.getLogger("allocator")
-    journal, level = _Journal(), package.level
+    package, journal = logging.getLogger("allocator"), _Journal()
     package.addHandler(journal)
-    # The journal of a run is complete whatever the verbosity; stderr has its own level.
-    for handler in logging.getLogger().handlers:
-        handler.setLevel(logging.getLogger().level)
-    package.setLevel(logging.INFO)
     try:
         started = datetime.now(UTC)
         scenario = load_arguments(arguments)
@@ -60,7 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
             log.info("run %s is finished and unchanged: reused", name)
     finally:
         package.removeHandler(journal)
-        package.setLevel(level)
     return _print(done, arguments.json)
 
 
@@ -78,6 +72,7 @@ def _compute(
     market = build_market(scenario, tables)
     for notice in market.notices:
         log.warning("%s", notice)
+    make_parent(out)
     files = {"scenario.resolved.yaml": resolved_yaml(scenario.scenario)}
     code = 0
     try:
@@ -142,15 +137,12 @@ def table_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str
 
 def _print(done: Run, as_json: bool) -> int:
     if as_json:
-        sys.stdout.write(done.text("result.json"))
+        say(done.text("result.json"))
         return done.exit_code
-    from allocator.terminal import show
+    from allocator.terminal import text_of
 
     orders: list[dict[str, str]] = []
     if (done.folder / "orders.csv").exists():
         orders = list(csv.DictReader(io.StringIO(done.text("orders.csv"))))
-    show(json.loads(done.text("result.json")), orders, done.folder)
+    say(text_of(json.loads(done.text("result.json")), orders, done.folder))
     return done.exit_code
-
-
-__all__ = ["HedgeError", "run", "table_text"]

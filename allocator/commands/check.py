@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
 from allocator.commands import loaded as load_arguments
 from allocator.market.types import Market
+from allocator.stdout import say
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,13 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
             **_counts(market),
             "notices": notes,
         }
-        sys.stdout.write(to_text(said))
+        say(to_text(said))
         return 0
-    sys.stdout.write(f"{scenario.scenario.name} at {market.as_of:%Y-%m-%dT%H:%M:%SZ} is in order:\n")
-    for what, count in _counts(market).items():
-        sys.stdout.write(f"  {count:>6,} {what.replace('_', ' ')}\n")
-    for note in notes:
-        sys.stdout.write(f"Note: {note}\n")
+    lines = [f"{scenario.scenario.name} at {market.as_of:%Y-%m-%dT%H:%M:%SZ} is in order:"]
+    lines += [f"  {count:>6,} {what.replace('_', ' ')}" for what, count in _counts(market).items()]
+    say("\n".join([*lines, *(f"Note: {note}" for note in notes)]) + "\n")
     return 0
 
 

@@ -29,14 +29,14 @@ from allocator.market.types import (
     Positions,
     Prices,
 )
-from allocator.market.universe import Findings, Listing, known, newest, select
+from allocator.market.universe import Findings, Listing, check_ticks, known, newest, select
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import Scenario
 from allocator.snapshot.read import SnapshotData
 from models.arrays import Vector
 from models.collateral import collateral_charge
 from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
-from models.margin import Brackets, Schedules, leverage_cap_usd
+from models.margin import Brackets, Schedules, leverage_cap_usd, marginal_rates
 
 USD = ex.USD
 
@@ -51,6 +51,7 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     tables = known(dict(snapshot.tables), as_of)
     findings = Findings()
     for name in ("holdings", "positions", "collateral"):
+        ex.check_known(snapshot.tables[name], name, as_of, findings)
         ex.check_age(tables[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
     for name in ("positions", "collateral"):
         ex.unknown_accounts(tables[name], name, scenario, findings)
@@ -62,6 +63,7 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     prices = _prices(listings, instruments, tables["prices"], reference)
     held = ex.holdings(tables["holdings"], scenario, reference, as_of)
     balances = ex.balances(tables["collateral"], scenario, listings, reference)
+    check_ticks(scenario.orders, instruments, prices, findings)
     findings.raise_if_any()
     names = _Names.of(scenario, instruments, held, balances.pockets)
     names.check_currencies(scenario, instruments, findings)
@@ -92,7 +94,9 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
         as_of,
         scenario.horizons.decision,
         scenario.horizons.holding,
+        findings,
     )
+    findings.raise_if_any()
     haircut = np.array([scenario.venues[p.venue].haircuts[p.currency] for p in names.pockets])
     stresses = stress_arrays(
         scenario.stresses,
@@ -112,6 +116,7 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
         loaded, listings, instruments, limits, positions.usd, target[names.asset_of], costs
     )
     leverage = np.array([listing.settings.leverage for listing in listings])
+    schedules = Schedules.of([i.brackets for i in instruments])
     findings.raise_if_any()
     market = Market(
         as_of=as_of,
@@ -133,7 +138,10 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
         coin_collateral=coins,
         cash=ex.cash_by_currency(held, names.pockets, wallet, names.currencies),
         leverage=leverage,
-        schedules=Schedules.of([i.brackets for i in instruments]),
+        schedules=schedules,
+        cushion_rate=marginal_rates(
+            2 * np.maximum(np.abs(positions.usd), np.abs(target[names.asset_of])), schedules
+        ),
         side=fixed_sides(boxes, len(instruments)),
         positions=positions,
         prices=prices,

@@ -47,6 +47,16 @@ def reference_prices(
     )
 
 
+def check_known(table: pd.DataFrame, name: str, as_of: datetime, findings: Findings) -> None:
+    """A problem when any row is later than `as_of`: one state has no earlier rows that could stand for it."""
+    if later := int((table["time"] > as_of).sum()):
+        message = (
+            f"{later} of {len(table)} rows are later than as_of {as_of:%Y-%m-%dT%H:%M:%SZ}; "
+            "write the state of that time, or a later as_of"
+        )
+        findings.problems.append(Problem(name, message))
+
+
 def check_age(
     table: pd.DataFrame, name: str, as_of: datetime, limit_hours: float, findings: Findings
 ) -> None:

@@ -165,13 +165,22 @@ def funding_forecast(
     as_of: datetime,
     hours: float,
     holding: float,
+    findings: Findings,
 ) -> Funding:
     """Expected funding per instrument: the indication first, then the EWMA on its way to the long run."""
     recent = funding[funding["settlement_time"] > as_of - timedelta(hours=forecasts.funding.window)]
-    groups = {key: group.sort_values("settlement_time") for key, group in recent.groupby(["venue", "symbol"])}
-    found = [
-        _forecast_one(groups[listing.key], forecasts.funding, as_of, hours, holding) for listing in listings
-    ]
+    groups = dict(iter(recent.sort_values(["settlement_time", "time"]).groupby(["venue", "symbol"])))
+    found = []
+    for listing in listings:
+        if listing.key not in groups:
+            message = (
+                f"{listing.venue} {listing.symbol}: no settlement within forecasts.funding.window of "
+                f"{forecasts.funding.window:g} h; add history or widen the window"
+            )
+            findings.problems.append(Problem("funding", message))
+            continue
+        history = _History.of(groups[listing.key], as_of)
+        found.append(_forecast_one(history, forecasts.funding, as_of, hours, holding))
     return Funding(
         cost=np.array([f.cost for f in found]),
         total=np.array([f.total for f in found]),
@@ -181,6 +190,37 @@ def funding_forecast(
         interval_hours=np.array([f.interval for f in found]),
         cap=np.array([float(listing.row["funding_cap"]) for listing in listings]),
     )
+
+
+class _History(NamedTuple):
+    """One instrument's funding: settled rates per hour and their ages in hours, and what comes next.
+
+    `indicated` is the newest indication of the next settlement, None without one; `last` the latest
+    settlement stated, `interval` its length in hours.
+    """
+
+    hourly: Vector
+    ages: Vector
+    indicated: float | None
+    last: datetime
+    interval: float
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, as_of: datetime) -> _History:
+        """From the rows of one instrument, in order of settlement, then of when they were known."""
+        hours = (rows["settlement_time"] - as_of).dt.total_seconds().to_numpy() / 3600
+        early = (rows["time"] < rows["settlement_time"]).to_numpy()
+        rate = rows["rate"].to_numpy(dtype=float)
+        intervals = rows["interval_hours"].to_numpy(dtype=float)
+        settled = ~early & (hours <= 0)  # an indication that has passed is not what was paid
+        coming = rate[hours == hours[hours > 0].min()] if (hours > 0).any() else rate[:0]
+        return cls(
+            hourly=rate[settled] / intervals[settled],
+            ages=-hours[settled],
+            indicated=float(coming[-1]) if len(coming) else None,
+            last=rows["settlement_time"].iloc[-1].to_pydatetime(),
+            interval=float(intervals[-1]),
+        )
 
 
 class _Forecast(NamedTuple):
@@ -195,23 +235,17 @@ class _Forecast(NamedTuple):
 
 
 def _forecast_one(
-    history: pd.DataFrame, believed: FundingForecast, as_of: datetime, hours: float, holding: float
+    history: _History, believed: FundingForecast, as_of: datetime, hours: float, holding: float
 ) -> _Forecast:
-    """One instrument's forecast; `history` is sorted by settlement."""
-    interval = float(history["interval_hours"].iloc[-1])
-    settlement = history["settlement_time"]
-    settled = history[settlement <= as_of]
-    coming = history[settlement > as_of]
+    """One instrument's forecast."""
+    hourly, interval = history.hourly, history.interval
     # At least the next settlement is known, also when none falls within the holding horizon.
     horizon = as_of + timedelta(hours=holding)
     until = max(horizon, as_of + timedelta(hours=interval))
-    times = settlement_times(settlement.iloc[-1].to_pydatetime(), interval, as_of, until)
-    hourly = (settled["rate"] / settled["interval_hours"]).to_numpy(dtype=float)
-    ages = ((as_of - settled["settlement_time"]).dt.total_seconds() / 3600).to_numpy(dtype=float)
-    level = ewma_rate(hourly, ages, believed.half_life) if len(hourly) else believed.long_run
-    indicated = float(coming["rate"].iloc[0]) if len(coming) else None
+    times = settlement_times(history.last, interval, as_of, until)
+    level = ewma_rate(hourly, history.ages, believed.half_life) if len(hourly) else believed.long_run
     reverting = MeanReversion(level * interval, believed.long_run * interval, believed.reversion)
-    rates = expected_rates(times, as_of, interval, indicated, reverting)
+    rates = expected_rates(times, as_of, interval, history.indicated, reverting)
     due = rates[: sum(time <= horizon for time in times)]
     sd = 0.0
     if len(hourly) >= _LEAST_PRINTS:

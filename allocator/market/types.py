@@ -214,7 +214,8 @@ class Market:
 
     `side` (n,) is +1, −1, or 0 where a position may take either sign. `exposure` (A,) counts holdings and
     coin collateral; `hedged_exposure` (n,) is what each instrument hedges: its own asset's, plus beta times
-    what is cross-hedged by it. `cash` (C,) is stablecoins in and outside the venues.
+    what is cross-hedged by it. `cushion_rate` (n,) is the marginal maintenance rate by which a price move
+    changes the margin required, taken at twice what the position may have to hedge. `cash` (C,) is stablecoins in and outside the venues.
     """
 
     as_of: datetime
@@ -237,6 +238,7 @@ class Market:
     cash: Vector
     leverage: Vector
     schedules: Schedules
+    cushion_rate: Vector
     side: Vector
     positions: Positions
     prices: Prices
@@ -264,9 +266,11 @@ class Market:
     @property
     def lower(self) -> Vector:
         """Tightest lower bound on each position (n,)."""
-        return np.max([box.lower for box in self.boxes], axis=0)  # type: ignore[no-any-return]
+        free = np.full(len(self.instruments), -np.inf)
+        return np.asarray(np.maximum.reduce([free, *(box.lower for box in self.boxes)]))
 
     @property
     def upper(self) -> Vector:
         """Tightest upper bound on each position (n,)."""
-        return np.min([box.upper for box in self.boxes], axis=0)  # type: ignore[no-any-return]
+        free = np.full(len(self.instruments), np.inf)
+        return np.asarray(np.minimum.reduce([free, *(box.upper for box in self.boxes)]))

@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from allocator.errors import DataError, Problem
+from allocator.market.types import Instrument, Prices
 from allocator.scenario.load import LoadedScenario
-from allocator.scenario.schema import Instruments, Scenario
+from allocator.scenario.schema import Instruments, Orders, Scenario
 
 INDEX = "index"  # the `venue` of reference prices in the prices table
 
@@ -166,3 +167,19 @@ def _data_check(
 def _too_old(what: str, time: datetime, as_of: datetime, limit_hours: float) -> str | None:
     age = (as_of - time).total_seconds() / 3600
     return f"{what} is {age:.1f} h old, the limit is {limit_hours:g} h" if age > limit_hours else None
+
+
+def check_ticks(
+    style: Orders, instruments: tuple[Instrument, ...], prices: Prices, findings: Findings
+) -> None:
+    """A problem where no limit price fits between zero and the collar: tick and price are of two units."""
+    if style.type != "limit":
+        return
+    for instrument, mark in zip(instruments, prices.mark, strict=True):
+        tick = float(instrument.contract.tick)
+        if mark * (1 - style.collar) < tick:
+            message = (
+                f"{instrument.key}: no sell price within orders.collar of the mark {mark:g} is a multiple "
+                f"of tick {tick:g}; write both in quote currency per unit, or a smaller collar"
+            )
+            findings.problems.append(Problem("instruments", message))

@@ -10,7 +10,8 @@ from decimal import Decimal
 
 from allocator import evaluate
 from allocator.market.types import Market
-from allocator.orders.lots import Rounded
+from allocator.orders.quotes import Quotes
+from allocator.orders.settle import Rounded
 from allocator.scenario.schema import Orders
 from models.contracts import OrderSide, coins_from_contracts, plain, round_to_lot, round_to_tick
 
@@ -65,11 +66,15 @@ class _Leg:
         return self.after - self.before
 
     @property
+    def side(self) -> OrderSide:
+        return "buy" if self.size > 0 else "sell"
+
+    @property
     def reduces(self) -> bool:
         return abs(self.after) < abs(self.before)
 
 
-def order_list(market: Market, rounded: Rounded, style: Orders, run_id: str) -> list[Order]:
+def order_list(market: Market, rounded: Rounded, style: Orders, quotes: Quotes, run_id: str) -> list[Order]:
     """All orders of a run: those that reduce come first, and less liquid instruments before others."""
     legs = [leg for i in range(len(market.instruments)) for leg in _legs(market, rounded, i)]
     adv = market.costs.adv_usd
@@ -80,7 +85,8 @@ def order_list(market: Market, rounded: Rounded, style: Orders, run_id: str) -> 
         share = float(abs(leg.size) / abs(rounded.trades[leg.instrument]))
         slippage = costs.slippage[leg.instrument] + costs.impact[leg.instrument]
         money = (share * float(costs.fees[leg.instrument]), share * float(slippage))
-        orders.append(_order(market, leg, style, run_id, seq, money))
+        limit = limit_price(market, leg.instrument, leg.side, style, quotes)
+        orders.append(_order(market, leg, style, limit, (run_id, seq), money))
     return orders
 
 
@@ -107,13 +113,17 @@ def _word(contracts: Decimal) -> str:
 
 
 def _order(
-    market: Market, leg: _Leg, style: Orders, run_id: str, seq: int, money: tuple[float, float]
+    market: Market,
+    leg: _Leg,
+    style: Orders,
+    limit: Decimal | None,
+    number: tuple[str, int],
+    money: tuple[float, float],
 ) -> Order:
-    i = leg.instrument
+    """One order; `number` is its run and sequence, `money` its fee and slippage."""
+    i, (run_id, seq) = leg.instrument, number
     instrument, size = market.instruments[i], abs(leg.size)
-    side: OrderSide = "buy" if leg.size > 0 else "sell"
     usd = float(leg.size) * float(market.prices.usd_per_contract[i])
-    limited = style.type == "limit"
     return Order(
         run_id=run_id,
         seq=seq,
@@ -121,17 +131,17 @@ def _order(
         account=instrument.account,
         symbol=instrument.symbol,
         venue_symbol=instrument.venue_symbol,
-        side=side,
+        side=leg.side,
         type=style.type,
         contracts=plain(size),
         coins=plain(_coins(market, i, size)),
         contract_size=plain(instrument.contract.contract_size),
-        limit_price=plain(limit_price(market, i, side, style)) if limited else None,
-        limit_price_time=timestamp(market.prices.times[i]) if limited else None,
-        time_in_force=style.time_in_force if limited else "ioc",
+        limit_price=plain(limit) if limit is not None else None,
+        limit_price_time=timestamp(market.prices.times[i]) if limit is not None else None,
+        time_in_force=style.time_in_force if limit is not None else "ioc",
         post_only=style.post_only,
         reduce_only=leg.reduces,
-        client_order_id=client_order_id(run_id, seq, instrument.key, side),
+        client_order_id=client_order_id(run_id, seq, instrument.key, leg.side),
         notional_usd=cents(abs(usd)),
         expected_fee_usd=cents(money[0]),
         expected_slippage_usd=cents(money[1]),
@@ -151,15 +161,22 @@ def _coins(market: Market, i: int, size: Decimal) -> Decimal:
     return Decimal(repr(float(coins))).quantize(_COIN)
 
 
-def limit_price(market: Market, i: int, side: OrderSide, style: Orders) -> Decimal:
-    """Limit of an order: the mark plus the collar, never beyond it; post-only, the near side of the book.
+def limit_price(market: Market, i: int, side: OrderSide, style: Orders, quotes: Quotes) -> Decimal | None:
+    """Limit of an order: the mark plus the collar; post-only, no nearer than the near side of the book.
+
+    None for a market order.
 
     Both round away from the far side: a collar is a promise, and a post-only order must not cross.
     """
+    if style.type == "market":
+        return None
     sign = 1.0 if side == "buy" else -1.0
-    mark, tick = float(market.prices.mark[i]), market.instruments[i].contract.tick
-    reach = -float(market.costs.half_spread[i]) if style.post_only else style.collar
-    return round_to_tick(mark * (1 + sign * reach), tick, "sell" if side == "buy" else "buy")
+    price = float(market.prices.mark[i]) * (1 + sign * style.collar)
+    if style.post_only:
+        near = float((quotes.bid if side == "buy" else quotes.ask)[i])
+        price = min(price, near) if side == "buy" else max(price, near)
+    tick = market.instruments[i].contract.tick
+    return round_to_tick(price, tick, "sell" if side == "buy" else "buy")
 
 
 def client_order_id(run_id: str, seq: int, key: str, side: str) -> str:

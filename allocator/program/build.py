@@ -38,14 +38,15 @@ class Program:
         for s in stresses_needed(market):
             margins[s], rows = margin(market, self.shape, self.slots, self.variables, s)
             tied += rows
-        context = Context(market, self.variables, self.slots, margins)
+        self.root = float(np.sqrt(market.objective.risk_aversion_per_usd * market.book_usd / COST))
+        context = Context(market, self.variables, self.slots, margins, self.root)
         self.limits = [self._limit(rows) for rows in limit_rows(context)]
         self.lower, self.upper = self._box()
         self.limits += [self._limit(rows) for rows in self._norm_limits()]
         named = [row.constraint for row in self.limits]
         self.problem = cp.Problem(
             cp.Minimize(self._objective()),
-            [*tied, *(c for c in (self.lower, self.upper) if c is not None), *named],
+            [*tied, *context.ties, *(c for c in (self.lower, self.upper) if c is not None), *named],
         )
         if not self.problem.is_dcp(dpp=True):
             raise AssertionError("the program is not DPP; a coefficient enters as a product of parameters")
@@ -74,8 +75,7 @@ class Program:
     def _norm_limits(self) -> list[Rows]:
         """Volatility and cost limits, which speak of the objective's own terms."""
         found = []
-        root = float(np.sqrt(self.market.objective.risk_aversion_per_usd * self.market.book_usd / COST))
-        volatility = cp.norm(cp.hstack(self.variables.factors), 2) / root
+        volatility = cp.norm(cp.hstack(self.variables.factors), 2) / self.root
         for spec in self.market.limits:
             if isinstance(spec.limit, schema.Volatility):
                 name = f"limits.{spec.key}.max"

@@ -14,7 +14,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from allocator.market.types import Index, Market
-from allocator.scenario.schema import Limit
+from allocator.scenario.schema import (
+    HedgeRatio,
+    Limit,
+    LimitBase,
+    LiquidationProbability,
+    Liquidity,
+    VenueShare,
+    Volatility,
+)
 from models.arrays import Vector
 
 COST = 1e-4  # unit of cost, as a share of the book
@@ -77,9 +85,9 @@ def structure(market: Market) -> Structure:
 
 
 def _signature(market: Market) -> str:
-    """A text equal for two markets exactly when names and choices that shape the program are equal."""
-    # Everything of a limit but its numbers: which venues, assets, stresses, whether soft.
-    limits = [(spec.key, spec.limit.soft is not None, *_choices(spec.limit)) for spec in market.limits]
+    """A text equal for two markets exactly when all that is compiled outside of coefficients is equal."""
+    # Everything of a limit but its bounds: which venues, assets, stresses, the price of a breach.
+    limits = [(spec.key, *_choices(spec.limit)) for spec in market.limits]
     return repr(
         (
             [i.key for i in market.instruments],
@@ -88,18 +96,45 @@ def _signature(market: Market) -> str:
             market.currencies,
             market.transfers.routes,
             list(market.transfers.arrives),
+            np.argwhere(np.isfinite(market.transfers.headroom)).tolist(),
             market.stresses.names,
+            market.risk.basis_group.tolist(),
             market.objective.mode,
             market.objective.tie_break,
+            _compiled_numbers(market),
             limits,
             [(box.name, box.kind) for box in market.boxes],
         )
     )
 
 
+def _compiled_numbers(market: Market) -> list[object]:
+    """Numbers that some kinds of limits compile as constants."""
+    found: list[object] = []
+    if (
+        market.objective.mode == "min_cost"
+        or _has(market, Volatility)
+        or _has(market, LiquidationProbability)
+    ):
+        # Risk factors are scaled by √λ; a limit on volatility divides by it again.
+        found.append(market.objective.risk_aversion_per_usd * market.book_usd)
+    if _has(market, HedgeRatio):
+        found.append(np.sign(market.exposure).tolist())
+    if _has(market, VenueShare):
+        found.append(market.direction.tolist())
+    return found
+
+
+def _has(market: Market, kind: type[LimitBase]) -> bool:
+    return any(isinstance(spec.limit, kind) for spec in market.limits)
+
+
 def _choices(limit: Limit) -> list[object]:
     values = [getattr(limit, name) for name in type(limit).model_fields]
-    return [value for value in values if not isinstance(value, float)]
+    compiled: list[object] = [limit.warning] if isinstance(limit, Liquidity) else []
+    if isinstance(limit, LiquidationProbability):
+        compiled = [limit.max, limit.sigmas, limit.arrival]
+    return [limit.soft, *compiled, *(value for value in values if not isinstance(value, float))]
 
 
 def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
@@ -132,6 +167,8 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "transfer.charged": market.horizon_share * market.transfers.cost / COST,
         "collateral.balance": market.collateral.balance / book,
         "collateral.charge": market.collateral.charge[market.pocket_venue] / COST,
+        "cushion.rate": market.cushion_rate,
+        "cushion.counted": 1 - market.collateral.haircut,
         "margin.initial": 1.0 / market.leverage,
         "open.buys": market.positions.open_buys_usd[shape.ordered] / book,
         "open.sells": market.positions.open_sells_usd[shape.ordered] / book,

@@ -8,12 +8,13 @@ unless they are soft.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
+from allocator.cushion import multiplier, time_scales
 from allocator.evaluate import selected_assets, selected_venues
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.stresses import stressed_rows
@@ -40,12 +41,18 @@ class Rows:
 
 @dataclass(frozen=True)
 class Context:
-    """What a limit may speak of. `margins` holds the stresses that some limit needs."""
+    """What a limit may speak of. `margins` holds the stresses that some limit needs.
+
+    `root` is √λ in the program's units, by which its risk factors are scaled; limits add rows that define
+    variables of their own to `ties`.
+    """
 
     market: Market
     v: Variables
     slots: Slots
     margins: Mapping[int, Margin]
+    root: float
+    ties: list[cp.Constraint] = field(default_factory=list)
 
     def venue_sum(self, chosen: Index) -> sp.csr_array:
         """(len(chosen), n): sums instruments over each chosen venue."""
@@ -115,7 +122,9 @@ def stresses_needed(market: Market) -> list[int]:
     for spec in market.limits:
         if isinstance(spec.limit, schema.MaintenanceMargin | schema.Liquidity):
             needed.update(stressed_rows(spec.limit.stresses, market.stresses.names).tolist())
-        elif isinstance(spec.limit, schema.InitialMargin | schema.LeverageLimit):
+        elif isinstance(
+            spec.limit, schema.InitialMargin | schema.LeverageLimit | schema.LiquidationProbability
+        ):
             needed.add(0)
     return sorted(needed)
 
@@ -247,6 +256,53 @@ def _liquidity(c: Context, spec: LimitSpec) -> Iterator[Rows]:
         )
 
 
+def _liquidation_probability(c: Context, spec: LimitSpec) -> Iterator[Rows]:
+    """z standard deviations of each venue's cushion within the cushion: a second-order cone each."""
+    assert isinstance(spec.limit, schema.LiquidationProbability)
+    z = multiplier(spec.limit)
+    field = "max" if spec.limit.sigmas is None else "sigmas"
+    for venue in selected_venues(c.market, spec.limit.venues):
+        chosen = np.array([venue])
+        cushion = c.equity(0, chosen) - c.venue_sum(chosen) @ c.margins[0].maintenance
+        sd = cp.norm(cp.hstack(_cushion_factors(c, int(venue), spec.limit.arrival)), 2)
+        value = cp.reshape(z / c.root * sd, (1,), order="C") - cushion
+        yield _rows(spec, field, _accounts(c, chosen), value, _zero(chosen))
+
+
+def _cushion_factors(c: Context, venue: int, hours: float) -> list[cp.Expression]:
+    """√λ times the factors of a venue's cushion over `hours`, in blocks as those of the book's risk."""
+    market, v, slots = c.market, c.v, c.slots
+    scale, basis_scale = time_scales(market, hours)
+    here, there = market.venue_of == venue, market.pocket_venue == venue
+    coin = np.array(
+        [market.assets.index(p.currency) if p.currency in market.assets else -1 for p in market.pockets]
+    )
+    money = np.array(
+        [
+            market.currencies.index(p.currency) if p.currency in market.currencies else -1
+            for p in market.pockets
+        ]
+    )
+    exposed, quote = cp.Variable(len(market.assets)), cp.Variable(len(market.currencies))
+    owner = incidence(np.where(here, market.asset_of, -1), len(market.assets))
+    collateral = incidence(np.where(there, coin, -1), len(market.assets))
+    cash = incidence(np.where(there, money, -1), len(market.currencies))
+    indexed = incidence(np.where(here, market.index_currency_of, -1), len(market.currencies))
+    counted = cp.multiply(slots("cushion.counted"), v.arrived)
+    required = cp.multiply(slots("cushion.rate"), v.size)
+    c.ties.append(exposed == owner @ (v.positions - required) + collateral @ counted)
+    groups = incidence(np.where(here, market.risk.basis_group, -1), len(market.risk.basis_sd))
+    blocks = [
+        scale * (slots("risk.asset") @ exposed),
+        scale * cp.multiply(slots("risk.idiosyncratic"), exposed),
+        basis_scale * cp.multiply(slots("risk.basis"), groups @ v.positions),
+    ]
+    if len(market.currencies):
+        c.ties.append(quote == cash @ counted - indexed @ v.positions)
+        blocks.append(scale * (slots("risk.currency") @ quote))
+    return blocks
+
+
 def _soft_position(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     assert isinstance(spec.limit, schema.PositionCap)
     if spec.limit.soft is not None:
@@ -335,4 +391,5 @@ _WRITERS: Mapping[type, Callable[[Context, LimitSpec], Iterator[Rows]]] = {
     schema.PositionCap: _soft_position,
     schema.Participation: _soft_participation,
     schema.HedgeSide: _soft_side,
+    schema.LiquidationProbability: _liquidation_probability,
 }

@@ -42,6 +42,8 @@ class Slots:
         if values.keys() != self._values.keys():
             raise StructureChanged(f"coefficients {sorted(values.keys() ^ self._values.keys())}")
         for name, value in values.items():
+            if np.shape(value) != self._values[name].shape:
+                raise StructureChanged(f"{name} has another shape")
             if name not in self._parameters and not np.array_equal(value, self._values[name]):
                 raise StructureChanged(f"{name} is compiled as a constant; declare it as varying")
         for name, parameter in self._parameters.items():

@@ -43,6 +43,7 @@ class Variables:
     delta: cp.Variable
     factors: tuple[cp.Variable, ...]
     uncertainty: cp.Variable | None
+    arrived: cp.Variable
     kept: cp.Variable
     rows: tuple[cp.Constraint, ...]
 
@@ -63,7 +64,7 @@ def declare(market: Market, shape: Structure, slots: Slots, needs_turnover: bool
         rows += [turnover >= z, turnover >= -z]
     delta = cp.Variable(len(market.assets), name="delta")
     rows.append(delta == slots("exposure") + incidence(market.asset_of, len(market.assets)) @ x)
-    balance, kept = _balances(market, t, cost, slots, rows)
+    balance, arrived, kept = _balances(market, t, cost, slots, rows)
     return Variables(
         positions=x,
         trades=z,
@@ -76,6 +77,7 @@ def declare(market: Market, shape: Structure, slots: Slots, needs_turnover: bool
         delta=delta,
         factors=_factors(market, x, delta, shape, slots, rows),
         uncertainty=_uncertainty(x, shape, slots, rows),
+        arrived=arrived,
         kept=kept,
         rows=tuple(rows),
     )
@@ -134,18 +136,18 @@ def _costs(z: cp.Variable, shape: Structure, slots: Slots, rows: list[cp.Constra
 
 def _balances(
     market: Market, t: cp.Variable, cost: cp.Expression, slots: Slots, rows: list[cp.Constraint]
-) -> tuple[cp.Variable, cp.Variable]:
-    """Pocket balances as margin counts them; and as they will be: what is in transit there, costs apart."""
+) -> tuple[cp.Variable, cp.Variable, cp.Variable]:
+    """Pocket balances as margin counts them; before trading costs; and as they will be, transit included."""
     pockets = len(market.pockets)
-    balance, kept = cp.Variable(pockets, name="balance"), cp.Variable(pockets, name="kept")
+    balance, arrived, kept = (cp.Variable(pockets, name=name) for name in ("balance", "arrived", "kept"))
     paid = COST * (incidence(market.pocket_of, pockets) @ cost)
     if not market.transfers.routes:
-        rows += [balance == slots("collateral.balance") - paid, kept == slots("collateral.balance")]
-        return balance, kept
+        rows += [arrived == slots("collateral.balance"), balance == arrived - paid, kept == arrived]
+        return balance, arrived, kept
     out, before, into = transfer_matrices(market)
     left = slots("collateral.balance") - out @ (t + cp.multiply(slots("transfer.cost"), t))
-    rows += [balance == left + before @ t - paid, kept == left + into @ t, t >= 0]
-    return balance, kept
+    rows += [arrived == left + before @ t, balance == arrived - paid, kept == left + into @ t, t >= 0]
+    return balance, arrived, kept
 
 
 def _factors(

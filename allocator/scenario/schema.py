@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from allocator.scenario.margin_rules import MarginRules
 from allocator.units import Fraction, FundingRate, Hours, Multiple, Usd, Yearly
 
 Positive = Annotated[float, Field(gt=0)]
@@ -94,6 +95,7 @@ class Venue(Model):
     capital_cost: Annotated[Yearly, Field(ge=0)] = Field(0.0, description="Of the collateral kept there.")
     default_probability: Annotated[Yearly, Field(ge=0)] = Field(0.0, description="That the venue fails.")
     recovery: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Share got back then.")
+    margin: MarginRules = Field(MarginRules(), description="Where margin is more than a rate per bracket.")
 
 
 class Instruments(Model):
@@ -317,6 +319,27 @@ class Volatility(LimitBase):
     max: Annotated[Usd, Field(gt=0)]
 
 
+class LiquidationProbability(LimitBase):
+    """Each venue's equity stays above maintenance margin until collateral can arrive, with this probability.
+
+    First passage of a driftless Gaussian cushion: z₍₁₋α/₂₎ standard deviations, or `sigmas` given instead.
+    """
+
+    kind: Literal["liquidation_probability"]
+    venues: Names = "all"
+    max: Annotated[Fraction, Field(gt=0, lt=1)] | None = Field(None, description="α; or give `sigmas`.")
+    sigmas: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="Standard deviations instead of α."
+    )
+    arrival: Annotated[Hours, Field(gt=0)] = Field(description="Time until more collateral can arrive.")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> LiquidationProbability:
+        if (self.max is None) == (self.sigmas is None):
+            raise ValueError("write either `max` (a probability such as 1%) or `sigmas`, not both")
+        return self
+
+
 Limit = Annotated[
     NetDelta
     | HedgeRatio
@@ -332,7 +355,8 @@ Limit = Annotated[
     | InitialMargin
     | MaintenanceMargin
     | Liquidity
-    | Volatility,
+    | Volatility
+    | LiquidationProbability,
     Field(discriminator="kind"),
 ]
 

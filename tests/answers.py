@@ -1,0 +1,59 @@
+"""A market's optimum with all that tests ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from allocator.audit import Audit, audit
+from allocator.market.types import Decision, Market
+from allocator.program.build import Program
+from allocator.program.solve import SOLVER, Solution, solve
+from models.arrays import Vector
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was asked, the compiled program, the solver's word, and the audit of it."""
+
+    market: Market
+    program: Program
+    solution: Solution
+    audit: Audit
+
+    @property
+    def positions(self) -> Vector:
+        """USD (n,)."""
+        return self.solution.decision.positions
+
+    @property
+    def cost(self) -> float:
+        """The objective in USD, by the plain formulas."""
+        return self.audit.objective_usd
+
+    def by_key(self) -> dict[str, float]:
+        """Positions by instrument key."""
+        return {i.key: float(x) for i, x in zip(self.market.instruments, self.positions, strict=True)}
+
+    def price(self, name: str) -> Vector:
+        """Multipliers of a limit, USD per USD."""
+        return self.solution.multipliers.limits[name]
+
+
+def answer(market: Market, solver: str = SOLVER) -> Answer:
+    """Build, solve and audit."""
+    program = Program(market)
+    solution = solve(program, solver)
+    return Answer(market, program, solution, audit(market, solution.decision, solution.multipliers.limits))
+
+
+def some_decision(market: Market, rng: np.random.Generator) -> Decision:
+    """Any positions within the boxes (no further than 3 books), and any transfers that can be made."""
+    far = 3 * market.book_usd
+    lower, upper = np.maximum(market.lower, -far), np.minimum(market.upper, far)
+    held = np.clip(market.positions.usd, lower, upper)
+    x = held + rng.uniform(size=len(held)) * (rng.uniform(lower, upper) - held)
+    source = [route.source for route in market.transfers.routes]
+    most = market.collateral.withdrawable[source] / (1 + market.transfers.cost) if source else np.zeros(0)
+    return Decision(x, rng.uniform(size=len(most)) * most)

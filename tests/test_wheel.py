@@ -1,0 +1,39 @@
+"""The wheel holds the two packages and nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+IGNORED = shutil.ignore_patterns(".*", "build", "dist", "runs", "*.egg-info", "__pycache__")
+
+
+@pytest.mark.long
+def test_a_wheel_has_every_module_and_only_the_packages(tmp_path):
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=IGNORED)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(tmp_path), str(source)],
+        check=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith("hedge_allocator-")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        entry = next(name for name in names if name.endswith("entry_points.txt"))
+        assert "hedge = allocator.cli:main" in archive.read(entry).decode()
+    packaged = {name for name in names if ".dist-info/" not in name}
+    modules = {
+        path.relative_to(ROOT).as_posix()
+        for package in ("allocator", "models")
+        for path in (ROOT / package).rglob("*.py")
+    }
+    assert packaged == modules | {"allocator/py.typed", "models/py.typed"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
