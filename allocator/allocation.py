@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from allocator.program.solve import Solution
+    from allocator.venues.fill import VenueTables
+    from allocator.venues.table import VenueTable
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +87,22 @@ def read_tables(loaded: LoadedScenario) -> SnapshotData:
     """The scenario's tables, checked at the door. Raises `DataError`."""
     optional = () if loaded.scenario.objective.impact.model == "book" else ("books",)
     inline = loaded.scenario.snapshot.tables
-    return read_snapshot(loaded.snapshot_folder, inline, [name for name in TABLES if name not in optional])
+    required = [name for name in TABLES if name not in optional]
+    return read_snapshot(loaded.snapshot_folder, inline, required, venue_tables(loaded))
+
+
+def venue_tables(loaded: LoadedScenario) -> VenueTables | None:
+    """The scenario's venue tables by exchange; None without any."""
+    if not loaded.tables:
+        return None
+    from allocator.venues.fill import VenueTables  # only where a scenario names a table
+
+    found: dict[str, dict[str, VenueTable]] = {}
+    for name, table in loaded.tables.items():
+        exchange = loaded.scenario.venues[name].exchange or name
+        found.setdefault(exchange, {})[table.label] = table
+    by_exchange = {exchange: tuple(tables.values()) for exchange, tables in found.items()}
+    return VenueTables(by_exchange, loaded.scenario.as_of)
 
 
 def allocate(

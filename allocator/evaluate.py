@@ -6,16 +6,18 @@ Audit, orders and results compute with these; nothing here knows the program or 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
 
+from allocator import margin
+from allocator.margin import Form
 from allocator.market.types import Decision, Index, Market, Matrix
 from models.arrays import Vector
-from models.collateral import margin_value
 from models.covariance import variance_by_source
 from models.hedge import currency_exposure, net_delta
-from models.margin import initial_margin, liquidation_move, maintenance_margins, order_size
+from models.margin import liquidation_move
 
 
 @dataclass(frozen=True)
@@ -91,36 +93,12 @@ def balances(market: Market, decision: Decision, costs: Vector, in_transit: bool
     return result - np.bincount(market.pocket_of, weights=costs, minlength=len(result))
 
 
-def venues(market: Market, decision: Decision) -> VenueState:
+def venues(market: Market, decision: Decision, form: Form = "program") -> VenueState:
     """Equity, maintenance and initial margin of each venue, now (row 0) and under each stress."""
     x = decision.positions
-    size = np.abs(x)
     cash = balances(market, decision, trade_costs(market, x - market.positions.usd).total)
-    stress = market.stresses
-    count = len(market.pockets)
-    equity, maintenance = [], []
-    for s in range(len(stress.names)):
-        gain = stress.pnl[s] * x - stress.size_loss[s] * size
-        worth = stress.pocket_factor[s] * cash + np.bincount(market.pocket_of, weights=gain, minlength=count)
-        counted = margin_value(worth, stress.haircut[s])
-        equity.append(np.bincount(market.pocket_venue, weights=counted, minlength=len(market.accounts)))
-        maintenance.append(by_venue(market, stressed_maintenance(market, x, s)))
-    ordered = order_size(x, market.positions.open_buys_usd, market.positions.open_sells_usd)
-    return VenueState(
-        equity=np.array(equity),
-        maintenance_margin=np.array(maintenance),
-        initial_margin=by_venue(market, initial_margin(ordered, market.leverage)),
-        balances=cash,
-    )
-
-
-def stressed_maintenance(market: Market, positions: Vector, s: int) -> Vector:
-    """Maintenance margin of positions (n,) or (n, M) under stress s, each from its own schedule."""
-    shape = (-1, *[1] * (positions.ndim - 1))
-    scale = market.stresses.deduction[s].reshape(shape)
-    # max_k(r_k·ν|x| − d_k·δ) is δ times the schedule at ν|x|/δ.
-    sizes = market.stresses.notional[s].reshape(shape) * np.abs(positions) / scale
-    return np.asarray(scale * maintenance_margins(sizes, market.schedules))
+    equity, maintenance = margin.all_stresses(market, x, cash, form)
+    return VenueState(equity, maintenance, margin.initial(market, x, form), cash)
 
 
 def deltas(market: Market, positions: Vector) -> Vector:
@@ -167,22 +145,14 @@ def liquidation_moves(market: Market, decision: Decision) -> list[tuple[float | 
     """
     x = decision.positions
     cash = balances(market, decision, trade_costs(market, x - market.positions.usd).total)
-    inverse = np.array([i.contract.kind == "inverse" for i in market.instruments])
-    coin = np.array([p.currency in market.assets for p in market.pockets])
-    everything = market.collateral.haircut
 
-    def surplus(venue: int, move: float) -> tuple[float, float]:
-        here, held = market.pocket_venue == venue, market.venue_of == venue
-        gain = np.bincount(market.pocket_of, weights=move * x, minlength=len(cash))
-        worth = cash * np.where(coin, 1 + move, 1.0) + gain
-        equity = float(margin_value(worth, everything)[here].sum())
-        scale = np.where(inverse, 1 + move, 1.0)
-        sizes = np.abs(x) * np.where(inverse, 1.0, 1 + move) / scale
-        required = float((scale * maintenance_margins(sizes, market.schedules))[held].sum())
-        return equity, required
+    @cache
+    def at(move: float) -> tuple[Vector, Vector]:
+        shock = margin.Shock.common_move(market, move)
+        return margin.equity(market, x, cash, shock), margin.maintenance(market, x, shock, "true")
 
     return [
-        liquidation_move(lambda r, v=v: surplus(v, r)[0], lambda r, v=v: surplus(v, r)[1])  # type: ignore[misc]
+        liquidation_move(lambda r, v=v: float(at(r)[0][v]), lambda r, v=v: float(at(r)[1][v]))  # type: ignore[misc]
         if np.any(x[market.venue_of == v] != 0)
         else (None, None)
         for v in range(len(market.accounts))

@@ -18,6 +18,8 @@ MIN_REVERSION_PER_HOUR = math.log(2.0) / (30.0 * 24.0)
 
 _MIN_PERSISTENCE = 0.01
 _MIN_PAIRS = 10
+_MAD_PER_SD = 0.6745
+_DETECTABLE = 2.0
 
 
 def change_variance(level_sd: Number, reversion_per_hour: Number | float, hours: float) -> Number:
@@ -49,6 +51,41 @@ def fit_mean_reversion(levels: ArrayLike, step_hours: float) -> tuple[float, flo
     # With steps of months the bounds cross; the minimum reversion is the one that counts.
     reversion = max(-math.log(persistence) / step, MIN_REVERSION_PER_HOUR)
     return float(seen.std(ddof=1)), reversion
+
+
+def half_life_resolved(levels: ArrayLike, step_hours: float) -> bool:
+    """Whether these basis levels (T,), NaN where missing, show a half-life at all at steps of `step_hours`.
+
+    Without persistence, the lag-1 autocorrelation of n pairs has standard deviation 1/sqrt(n) (Bartlett
+    1946). One below twice that is no evidence of a half-life as long as the step, and a reversion fitted to
+    it is one of the bounds of `fit_mean_reversion`: take the change as saturated, 2·s², or finer prices.
+    Errors: as `fit_mean_reversion`.
+    """
+    reversion = fit_mean_reversion(levels, step_hours)[1]
+    values = np.asarray(levels, dtype=np.float64)
+    count = _pairs(values)[0].size
+    return math.exp(-reversion * float(step_hours)) > _DETECTABLE / math.sqrt(count)
+
+
+def clipped_levels(levels: ArrayLike, limit_sds: float) -> Vector:
+    """Levels (T,) moved to within limit_sds robust standard deviations of their median, NaN kept.
+
+    A robust standard deviation is the median absolute deviation over 0.6745. One bad print of 5 % in a month
+    of hours makes a basis of 5 bp look like one of 19 bp and its half-life like none; a clip far out (10) cuts
+    that print and leaves a market's own tails. Where more than half the levels are equal there is no scale to
+    clip by, and they are returned as they are. Errors: ValueError for infinity or a limit <= 0.
+    """
+    values, limit = np.asarray(levels, dtype=np.float64), float(positive("limit_sds", limit_sds))
+    if values.ndim != 1 or bool(np.isinf(values).any()):
+        raise ValueError(f"levels {values.shape}: give one series of numbers, NaN where missing")
+    seen = values[np.isfinite(values)]
+    if seen.size == 0:
+        return values
+    middle = float(np.median(seen))
+    scale = float(np.median(np.abs(seen - middle))) / _MAD_PER_SD
+    if scale == 0.0:
+        return values
+    return np.asarray(np.clip(values, middle - limit * scale, middle + limit * scale))
 
 
 def floored(sd: Number, floor: Number | float) -> Number:

@@ -1,4 +1,4 @@
-"""Variance of the book's P&L in factor form, its sources and gradient, and estimates of the covariance.
+"""Variance of the book's P&L in factor form, its sources and gradient, and what shapes a covariance.
 
 P&L over the decision horizon, in USD:
 
@@ -18,7 +18,6 @@ from numpy.typing import ArrayLike
 from models.arrays import IntVector, Vector, finite, indices, non_negative, positive
 
 _PSD_TOLERANCE = 1e-9
-_MIN_OVERLAP = 2
 
 
 @dataclass(frozen=True)
@@ -120,9 +119,7 @@ def factor_form(covariance: ArrayLike, rank: int) -> tuple[Vector, Vector]:
     cov = _symmetric(covariance)
     if not 0 <= rank <= len(cov):
         raise ValueError(f"rank is {rank}: write a whole number from 0 to {len(cov)}")
-    values, vectors = np.linalg.eigh(cov)
-    if values.size and values[0] < -_PSD_TOLERANCE * max(float(values[-1]), 0.0):
-        raise ValueError(f"covariance is not positive semidefinite: its lowest eigenvalue is {values[0]:.3g}")
+    values, vectors = _eigen(cov)
     kept = slice(len(cov) - rank, None)
     loadings = np.sqrt(np.maximum(values[kept], 0.0))[::-1, None] * vectors[:, kept].T[::-1]
     if rank == len(cov):
@@ -130,34 +127,28 @@ def factor_form(covariance: ArrayLike, rank: int) -> tuple[Vector, Vector]:
     return loadings, np.sqrt(np.maximum(np.diag(cov) - np.sum(loadings**2, axis=0), 0.0))
 
 
-def ewma_covariance(returns: ArrayLike, half_life_rows: float) -> Vector:
-    """Covariance (A, A) per row of returns (T, A) in time order, NaN where one is missing.
+def asset_factor_form(covariance: ArrayLike, factors: ArrayLike) -> tuple[Vector, Vector]:
+    """Loadings (F, A) and sd (A,) with the assets `factors` (F,), as places in `covariance`, as the factors.
 
-    Each pair uses the rows where both are present, with weights 0.5^(age in rows / half life) and mean zero,
-    as the mean of returns over hours is far below its error. Pairwise estimates may be indefinite: negative
-    eigenvalues of the correlation matrix are then set to 0 and its diagonal rescaled to 1, so that variances
-    stay as estimated. Errors: ValueError for infinity, or two columns that share fewer than 2 rows.
+    Every asset is regressed on the factor assets: cov(R) = B' S B + diag(residual variance), with S the
+    covariance of the factors and B = S^-1 cov(factors, assets). Own variances and all covariances with a
+    factor are exact; two other assets move together only through the factors. A factor asset has no residual.
+    Sharpe (1963), "A simplified model for portfolio analysis". Errors: not symmetric, not PSD, a factor named
+    twice, factors without a variance of their own.
     """
-    rows = np.asarray(returns, dtype=np.float64)
-    if rows.ndim != 2 or bool(np.isinf(rows).any()):
-        raise ValueError(f"returns {rows.shape}: give a matrix (rows, assets) of numbers, NaN where missing")
-    present = np.isfinite(rows)
-    overlap = present.astype(np.float64).T @ present
-    if bool((overlap < _MIN_OVERLAP).any()):
-        a, b = np.argwhere(overlap < _MIN_OVERLAP)[0]
-        raise ValueError(
-            f"returns: columns {a} and {b} share {overlap[a, b]:.0f} rows, give at least {_MIN_OVERLAP}"
-        )
-    ages = np.arange(len(rows))[::-1]
-    weights = 0.5 ** (ages / float(positive("half_life_rows", half_life_rows)))
-    filled = np.where(present, rows, 0.0)
-    weighted = weights[:, None] * present
-    mass = weighted.T @ present
-    if bool((mass <= np.finfo(np.float64).tiny).any()):
-        raise ValueError(
-            "returns: two columns last met too many half-lives ago to weigh anything, give newer rows"
-        )
-    return _repaired(np.asarray(((weights[:, None] * filled).T @ filled) / mass))
+    cov = _symmetric(covariance)
+    _eigen(cov)
+    places = indices("factors", factors, len(cov))
+    if places.ndim != 1 or places.size == 0 or np.unique(places).size != places.size:
+        raise ValueError(f"factors is {places.tolist()}: give one list of different assets, at least one")
+    values, vectors = _eigen(cov[np.ix_(places, places)])
+    if values[0] <= _PSD_TOLERANCE * values[-1]:
+        raise ValueError("factors: one of them follows from the others, or does not move; leave it out")
+    # The rows of `loadings` are uncorrelated mixtures of the factor assets, each of variance one.
+    loadings = (vectors / np.sqrt(values)).T @ cov[places]
+    residual = np.maximum(np.diag(cov) - np.sum(loadings**2, axis=0), 0.0)
+    residual[places] = 0.0
+    return np.asarray(loadings), np.sqrt(residual)
 
 
 def scale_to_horizon(covariance: ArrayLike, step_hours: float, hours: float) -> Vector:
@@ -175,6 +166,19 @@ def floor_volatility(covariance: ArrayLike, floor_sd: ArrayLike) -> Vector:
     cov = _symmetric(covariance)
     missing = np.maximum(non_negative("floor_sd", floor_sd) ** 2 - np.diag(cov), 0.0)
     return np.asarray(cov + np.diag(missing))
+
+
+def with_volatility(covariance: ArrayLike, sd: ArrayLike) -> Vector:
+    """The covariance with the same correlations and the standard deviations sd (A,), all > 0.
+
+    How an implied volatility enters: it moves an asset's own spread, not how it moves with the others.
+    Errors: ValueError for an asset of zero variance, which has no correlation to keep.
+    """
+    cov, wanted = _symmetric(covariance), positive("sd", sd)
+    if wanted.shape != (len(cov),):
+        raise ValueError(f"sd has shape {wanted.shape}: give one per asset, ({len(cov)},)")
+    ratio = wanted / np.sqrt(positive("covariance's variances", np.diag(cov)))
+    return np.asarray(cov * np.outer(ratio, ratio))
 
 
 def _check_book(model: RiskModel, delta: Vector, positions: Vector, currency_exposure: Vector) -> None:
@@ -197,6 +201,14 @@ def _asset_covariance_times(model: RiskModel, delta: Vector) -> Vector:
     return np.asarray(factors + model.asset_idiosyncratic**2 * delta, dtype=np.float64)
 
 
+def _eigen(covariance: Vector) -> tuple[Vector, Vector]:
+    """Eigenvalues, rising, and eigenvectors; ValueError when one is clearly negative."""
+    values, vectors = np.linalg.eigh(covariance)
+    if values.size and values[0] < -_PSD_TOLERANCE * max(float(values[-1]), 0.0):
+        raise ValueError(f"covariance is not positive semidefinite: its lowest eigenvalue is {values[0]:.3g}")
+    return np.asarray(values), np.asarray(vectors)
+
+
 def _symmetric(covariance: ArrayLike) -> Vector:
     cov = finite("covariance", covariance)
     if cov.ndim != 2 or cov.shape[0] != cov.shape[1]:
@@ -204,17 +216,3 @@ def _symmetric(covariance: ArrayLike) -> Vector:
     if not np.allclose(cov, cov.T, rtol=1e-9, atol=1e-12 * float(np.max(np.abs(cov), initial=0.0))):
         raise ValueError("covariance is not symmetric: give cov(a, b) = cov(b, a)")
     return np.asarray(0.5 * (cov + cov.T))
-
-
-def _repaired(covariance: Vector) -> Vector:
-    cov = 0.5 * (covariance + covariance.T)
-    values = np.linalg.eigvalsh(cov)
-    if values.size == 0 or values[0] >= -_PSD_TOLERANCE * float(values[-1]):
-        return cov
-    sd = np.sqrt(np.diag(cov))
-    scale = np.where(sd > 0.0, sd, 1.0)
-    values, vectors = np.linalg.eigh(cov / np.outer(scale, scale))
-    clipped = (vectors * np.maximum(values, 0.0)) @ vectors.T
-    own = np.sqrt(np.diag(clipped))
-    correlation = clipped / np.outer(np.where(own > 0.0, own, 1.0), np.where(own > 0.0, own, 1.0))
-    return np.asarray(correlation * np.outer(sd, sd))

@@ -24,20 +24,33 @@ _MIN_HISTORY = 3
 
 @dataclass(frozen=True)
 class MeanReversion:
-    """A rate that decays from its recent level to a long-run rate; both per settlement interval.
+    """Averages of a rate, from the newest and shortest to the longest, and the rate it returns to.
 
-    level: the recent (EWMA) rate as known at as_of. long_run: where it returns to. half_life_hours: of the
-    gap.
+    levels (J,): each per settlement interval, as known at as_of. half_lives_hours (J,): how fast the gap
+    between a level and the next longer one (the last one's: to long_run) closes. What is expected tau hours
+    after as_of is long_run + sum_j (level_j - level_{j+1})·0.5^(tau/half_life_j): near by the newest average
+    counts, over days the longer one, over weeks the long run. One level is a plain mean reversion.
     """
 
-    level: float
+    levels: tuple[float, ...]
+    half_lives_hours: tuple[float, ...]
     long_run: float
-    half_life_hours: float
 
     def __post_init__(self) -> None:
-        finite("level", self.level)
+        finite("levels", self.levels)
+        positive("half_lives_hours", self.half_lives_hours)
         finite("long_run", self.long_run)
-        positive("half_life_hours", self.half_life_hours)
+        if not self.levels or len(self.levels) != len(self.half_lives_hours):
+            raise ValueError(
+                f"{len(self.levels)} levels and {len(self.half_lives_hours)} half_lives_hours: "
+                "give one half-life per level, at least one"
+            )
+
+    def at(self, hours: Vector) -> Vector:
+        """Expected rate (S,) at `hours` (S,) after as_of."""
+        gaps = -np.diff([*self.levels, self.long_run])
+        decay = 0.5 ** (hours[:, None] / np.array(self.half_lives_hours))
+        return np.asarray(self.long_run + decay @ gaps)
 
 
 def settlement_times(
@@ -84,9 +97,9 @@ def expected_rates(
 
     The first settlement takes the venue's indication when there is one: the running estimate of the current
     interval, the best known forecast of it, which says nothing beyond. Later ones (or all, without
-    indication) are long_run + (level - long_run)·0.5^(hours after as_of / half life). The last print is never
-    carried forward: over weeks it forecasts worse than a constant. Errors: ValueError for settlements not
-    after as_of, out of order, or a first one more than an interval away.
+    indication) follow `mean_reverting`. The last print is never carried forward: over weeks it forecasts
+    worse than a constant. Errors: ValueError for settlements not after as_of, out of order, or a first one
+    more than an interval away.
     """
     now = _utc("as_of", as_of)
     hours = np.array([(_utc("settlements", t) - now).total_seconds() / 3600.0 for t in settlements])
@@ -101,11 +114,10 @@ def expected_rates(
         raise ValueError(
             f"the first settlement is {hours[0]:g} h after as_of, more than one interval of {interval:g} h"
         )
-    gap = mean_reverting.level - mean_reverting.long_run
-    rates = mean_reverting.long_run + gap * 0.5 ** (hours / mean_reverting.half_life_hours)
+    rates = mean_reverting.at(hours)
     if indicated is not None:
         rates[0] = float(finite("indicated", indicated))
-    return np.asarray(rates)
+    return rates
 
 
 def holding_cost(rates: ArrayLike, decision_hours: float, holding_hours: float) -> float:
@@ -124,8 +136,8 @@ def funding_uncertainty(
     history: one rate per settlement interval, equally spaced. settlements: how many fall within the holding
     horizon, n. The sum has standard deviation n·sd(mean of n draws), and as funding persists,
     Var(mean) = s²/n·(1 + 2·sum_{j<n} (1 - j/n)·rho^j), rho the lag-1 autocorrelation, held within [0, 0.99].
-    This is the spread around the long-run rate; knowing the recent level makes the error of the first days
-    smaller, not larger.
+    This is the spread around the long-run rate, whatever the level is now: `models.funding_errors` measures
+    the error of the forecast itself.
     """
     values = finite("history", history)
     if values.ndim != 1 or values.size < _MIN_HISTORY:

@@ -1,11 +1,17 @@
 """What is left of the exposure after the hedge, and how good the hedge is. Amounts are USD, > 0 long."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from models.arrays import IntVector, Vector, finite, indices, non_negative, positive
+from models.arrays import IntVector, Vector, finite, fraction, indices, non_negative, positive
 
 USD_INDEX = -1
 """Index currency of an instrument quoted in USD itself."""
+
+CROSS_HEDGE_RIDGE = 0.01
+"""Share of each hedging asset's own variance that `cross_hedge_betas` adds where nothing else is asked."""
+
+_MIN_PAIRS = 10
 
 
 def net_delta(exposure: Vector, positions: Vector, asset_of: IntVector) -> Vector:
@@ -37,6 +43,70 @@ def hedge_ratio(exposure: float, positions_sum: float) -> float:
     if base == 0.0:
         raise ValueError("exposure is 0: a hedge ratio needs an exposure")
     return -float(finite("positions_sum", positions_sum)) / base
+
+
+def return_beta(perp_returns: ArrayLike, coin_returns: ArrayLike, half_life_rows: float | None) -> float:
+    """Slope of a perp's returns (T,) on its own coin's (T,), in time order, NaN where one is missing.
+
+    Least squares without intercept; rows weigh 0.5^(age / half_life_rows), or the same with None. Returns
+    not observed at one moment pull it below one (0.91 at 5 minutes against 0.985 at an hour), so a step of an
+    hour or more is wanted. Errors: ValueError for infinity, shapes, fewer than 10 common rows, or a coin that
+    does not move.
+    """
+    perp, coin = np.asarray(perp_returns, dtype=np.float64), np.asarray(coin_returns, dtype=np.float64)
+    if perp.ndim != 1 or perp.shape != coin.shape:
+        raise ValueError(f"perp_returns {perp.shape} and coin_returns {coin.shape}: give one row each, alike")
+    if bool(np.isinf(perp).any() or np.isinf(coin).any()):
+        raise ValueError("perp_returns or coin_returns hold infinity: give numbers, NaN where missing")
+    both = np.isfinite(perp) & np.isfinite(coin)
+    if both.sum() < _MIN_PAIRS:
+        raise ValueError(f"the returns share {both.sum()} rows: give at least {_MIN_PAIRS}")
+    ages = np.arange(perp.size)[::-1][both]
+    half_life = np.inf if half_life_rows is None else float(positive("half_life_rows", half_life_rows))
+    weights = 0.5 ** ((ages - ages.min()) / half_life)
+    spread = float(weights @ coin[both] ** 2)
+    if spread == 0.0:
+        raise ValueError("coin_returns do not move: there is nothing to hedge")
+    return float(weights @ (perp[both] * coin[both])) / spread
+
+
+def shrunk_hedge_ratio(estimated_beta: float, weight_on_one: float) -> float:
+    """Beta of a perp on its own coin, weight_on_one·1 + (1 - weight_on_one)·estimated_beta.
+
+    A perp is tied to its coin by funding and arbitrage, so at steps of an hour or more the truth is within a
+    percent of one and an estimate is mostly noise; 0.9 is a sound weight. A position x of it moves like
+    beta·x of the coin. weight_on_one in [0, 1].
+    """
+    weight = float(fraction("weight_on_one", weight_on_one))
+    return weight + (1.0 - weight) * float(finite("estimated_beta", estimated_beta))
+
+
+def cross_hedge_betas(covariance: ArrayLike, own: int, others: ArrayLike, ridge: float) -> Vector:
+    """Betas (K,) of the asset at place `own` on those at places `others` (K,), in the order of `others`.
+
+    A hedge of 1 USD of `own` is -beta USD of each: the least variance of what is left, plus `ridge` times
+    each hedging asset's own variance times beta². Without ridge (0) two hedges that move almost alike get
+    huge opposite betas; with it they share, and a lone hedge loses a factor 1 + ridge. Hoerl and Kennard
+    (1970), "Ridge regression". Errors: ValueError for places outside the matrix, `own` among `others`, a
+    hedging asset that does not move, or, without ridge, ones that follow from each other.
+    """
+    cov = finite("covariance", covariance)
+    if cov.ndim != 2 or cov.shape[0] != cov.shape[1]:
+        raise ValueError(f"covariance has shape {cov.shape}: give a square matrix")
+    places = indices("others", others, len(cov))
+    place = int(indices("own", own, len(cov)))
+    if place in places:
+        raise ValueError(f"others holds {place}, the asset to be hedged: leave it out")
+    if places.size == 0:
+        return np.zeros(0)
+    variances = positive("variance of others", np.diag(cov)[places])
+    # In units of each asset's own spread, so that the ridge weighs a calm and a wild asset alike.
+    sd = np.sqrt(variances)
+    system = cov[np.ix_(places, places)] / np.outer(sd, sd)
+    system += float(non_negative("ridge", ridge)) * np.eye(places.size)
+    if np.linalg.cond(system) > 1e12:
+        raise ValueError("others follow from each other: leave one out, or give a ridge such as 0.01")
+    return np.asarray(np.linalg.solve(system, cov[places, place] / sd) / sd)
 
 
 def _summed(positions: Vector, owners: IntVector, count: int) -> Vector:

@@ -31,8 +31,8 @@ def cushion_exposure(position_usd: Number, marginal_rate: Vector | float) -> Num
     """USD that the cushion gains per unit of the price's return: x − r·|x|, r the marginal maintenance rate.
 
     A short loses with the price and owes more margin as it rises, −n·(1 + r); a long owes less as it falls,
-    n·(1 − r). This gives the leverage caps 1/(m + q(1 + m)) short and 1/(q + m(1 − q)) long of Alexander, Deng
-    and Zou, "Hedging with Bitcoin futures" (EJOR 306(1), 2023).
+    n·(1 − r). This gives the leverage caps 1/(m + q(1 + m)) short and 1/(q + m(1 − q)) long of Alexander,
+    Deng and Zou, "Hedging with Bitcoin futures" (EJOR 306(1), 2023).
     """
     held = finite("position_usd", position_usd)
     return like(position_usd, held - non_negative("marginal_rate", marginal_rate) * np.abs(held))

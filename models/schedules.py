@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from models.arrays import Number, Vector, finite, fraction, like, non_negative, positive
-from models.margin import Brackets, bracket_deductions
+from models.margin import Brackets, Schedules, bracket_deductions
 
 
 def quadratic_margin(notional_usd: Number, rate: float, per_usd: float) -> Number:
@@ -38,6 +38,15 @@ def whole_position_margin(notional_usd: Number, caps_usd: Vector, rates: Vector)
     size = non_negative("notional_usd", notional_usd)
     tier = np.minimum(np.searchsorted(caps, size, side="left"), len(caps) - 1)
     return like(notional_usd, tier_rates[tier] * size)
+
+
+def whole_position_rates(notional_usd: Vector, tiers: Schedules) -> Vector:
+    """Rate of the tier that holds each whole position: notionals (n,) or (n, M) >= 0 of n instruments."""
+    size = non_negative("notional_usd", notional_usd)
+    column = size.reshape(len(tiers.rates), -1)
+    # A tier holds its own cap: (floor, cap].
+    tier = np.maximum(np.sum(column[:, :, None] > tiers.floors_usd[:, None, :], axis=2) - 1, 0)
+    return np.asarray(np.take_along_axis(tiers.rates, tier, axis=1).reshape(size.shape))
 
 
 def whole_position_majorant(caps_usd: Vector, rates: Vector, max_leverages: Vector) -> Brackets:

@@ -10,6 +10,7 @@ import numpy as np
 from specs import Balance, Perp, Spec
 
 from allocator.market.boxes import fixed_sides, participation_bounds, position_cap, side_bounds
+from allocator.market.scheme import bracket_scheme
 from allocator.market.stresses import stress_arrays
 from allocator.market.transfers import with_headroom
 from allocator.market.types import (
@@ -32,7 +33,7 @@ from models.arrays import Vector
 from models.contracts import Contract
 from models.costs import trade_cost_segments
 from models.covariance import RiskModel, factor_form
-from models.margin import Schedules, leverage_cap_usd
+from models.margin import Schedules, leverage_cap_usd, marginal_rates
 
 AS_OF = datetime(2026, 11, 20, tzinfo=UTC)
 MARK = 100.0
@@ -60,6 +61,7 @@ def build(spec: Spec) -> Market:
         for other, beta in betas.items():
             target[assets.index(other)] += beta * exposure[assets.index(asset)]
     asset_of = _index([assets.index(p.asset) for p in spec.perps])
+    schedules = Schedules.of([p.brackets for p in spec.perps])
     funding, costs, haircut = _funding(spec), _costs(spec), np.array([b.haircut for b in balances])
     limits = tuple(LimitSpec(key, value, f"test:{key}") for key, value in spec.limits.items())
     boxes = _boxes(spec, instruments, limits, target[asset_of], costs)
@@ -90,8 +92,10 @@ def build(spec: Spec) -> Market:
         cash=np.array(
             [spec.cash.get(c, 0.0) + sum(b.usd for b in balances if b.currency == c) for c in currencies]
         ),
-        leverage=np.array([p.leverage for p in spec.perps]),
-        schedules=Schedules.of([p.brackets for p in spec.perps]),
+        scheme=bracket_scheme([p.brackets for p in spec.perps], np.array([p.leverage for p in spec.perps])),
+        cushion_rate=marginal_rates(
+            2 * np.maximum(np.abs(_positions(spec).usd), np.abs(target[asset_of])), schedules
+        ),
         side=fixed_sides(boxes, len(instruments)),
         positions=_positions(spec),
         prices=Prices(

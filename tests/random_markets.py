@@ -19,9 +19,9 @@ from models.margin import Brackets
 
 COINS = ("BTC", "DOGE", "ETH", "SOL", "XRP")
 VENUES = ("alpha", "beta", "gamma", "omega")
-MARGINS = ("initial_margin", "maintenance_margin")
+MARGINS = ("initial_margin", "maintenance_margin", "liquidation_probability")
 BAND = ("net_delta", "hedge_ratio")  # limits with a `min` and a `max`
-ALWAYS = frozenset({"hedge_side", *MARGINS})
+ALWAYS = frozenset({"hedge_side", "initial_margin", "maintenance_margin"})
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -107,7 +107,7 @@ def _perp(
         open_sells=float(size * rng.uniform(0, 0.1)) if orders else 0.0,
         leverage=float(rng.uniform(2, 10)),
         brackets=_brackets(rng, size),
-        fee=float(rng.uniform(-1e-4, 5e-4)) if costs != "none" else 0.0,
+        fee=float(rng.uniform(1e-5 if costs == "linear" else -1e-4, 5e-4)) if costs != "none" else 0.0,
         spread=float(rng.uniform(0, 2e-4)) if costs != "none" else 0.0,
         bids=_book(rng, depth) if costs == "book" else None,
         asks=_book(rng, depth) if costs == "book" else None,
@@ -208,6 +208,7 @@ def _limits(rng: np.random.Generator, wish: Wish, spec: Spec) -> dict[str, schem
         "collateral_share": {"max": 0.5},
         "venue_outage": {"venues": list(spec.venues), "max": 0.6 * book},
         "liquidity": {"warning": float(rng.uniform(1.2, 3)), "reserve": 0.01 * book},
+        "liquidation_probability": {"max": 0.01, "arrival": float(rng.uniform(1, 24))},
         "volatility": {"max": 0.005 * book},
         "position": {"max": 0.3 * book},
         "participation": {"of": "adv", "max": 0.01},
@@ -248,7 +249,7 @@ def with_room(spec: Spec, positions: Vector, rng: np.random.Generator) -> Spec:
     _, values = _evaluate(spec, positions)
     limits = dict(spec.limits)
     for key, bound in spec.limits.items():
-        if bound.soft is None and bound.kind not in (*ALWAYS, *caps):
+        if bound.soft is None and bound.kind not in (*ALWAYS, *MARGINS, *caps):
             limits[key] = _widened_to(bound, {v.name: v for v in values}, key, rng, spec.book_usd)
     found = {v.name: v for v in values}
     goal = spec.objective

@@ -60,6 +60,7 @@ _KINDS: dict[str, Any] = {
     "initial_margin": schema.InitialMargin,
     "maintenance_margin": schema.MaintenanceMargin,
     "liquidity": schema.Liquidity,
+    "liquidation_probability": schema.LiquidationProbability,
     "volatility": schema.Volatility,
 }
 

@@ -21,6 +21,8 @@ def widened(bound: schema.Limit, factor: float) -> schema.Limit:
             return bound.model_copy(update={"use": bound.use * factor})
         case schema.MaintenanceMargin():
             return bound.model_copy(update={"buffer": bound.buffer / factor})
+        case schema.LiquidationProbability():
+            return bound.model_copy(update={"max": min(bound.max * factor, 0.99)})
         case schema.Liquidity():
             return bound.model_copy(update={"reserve": bound.reserve * factor})
         case schema.HedgeSide():

@@ -40,11 +40,11 @@ class Audit:
 
 
 def check_limits(market: Market, decision: Decision) -> tuple[Check, tuple[LimitValues, ...]]:
-    """Evaluate every hard limit and box on a decision, from true schedules."""
+    """Evaluate every hard limit and box on a decision, from the venues' true schedules."""
     tolerance = VIOLATION * market.book_usd
     if not (np.isfinite(decision.positions).all() and np.isfinite(decision.transfers).all()):
         return Check(False, float("inf"), "a position or transfer is not a number", tolerance), ()
-    values = tuple(limit_values(market, decision))
+    values = tuple(limit_values(market, decision, "true"))
     worst, name = 0.0, ""
     for limit in values:
         if limit.price is None and len(limit.subjects):
@@ -88,6 +88,9 @@ def audit(market: Market, decision: Decision, prices: Mapping[str, Vector]) -> A
     permitted, values = check_limits(market, decision)
     if not np.isfinite(permitted.max_violation_usd):
         return Audit(False, permitted, float("inf"), 0.0, float("nan"), values)
+    if not market.scheme.exact:
+        # Prices belong to the program's form of margin, which bounds the venues'.
+        values = tuple(limit_values(market, decision, "program"))
     gap = duality_gap(market, decision, values, prices)
     size = scale(market, decision, values)
     # A book of which nothing costs anything has no scale of its own; a millionth of a bp of it is one.

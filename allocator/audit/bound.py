@@ -19,6 +19,7 @@ import numpy as np
 
 from allocator import evaluate
 from allocator.audit.limits import LimitValues
+from allocator.audit.requirements import expand_requirements
 from allocator.audit.routes import moved, route_gap
 from allocator.audit.separable import separable_gap
 from allocator.audit.weights import Weights
@@ -55,6 +56,7 @@ def duality_gap(
             w.gap += float(y @ slack)
             _SPREAD[limit.kind](market, decision, state, w, limit, y)
     _objective(market, decision, w)
+    expand_requirements(market, decision, w, prices)
     _expand_equity(market, decision, w)
     kept = evaluate.balances(market, decision, np.zeros(len(market.instruments)), in_transit=True)
     charge = w.other * market.collateral.charge[market.pocket_venue]
@@ -185,7 +187,7 @@ def _initial_margin(
     spec = _spec(m, limit)
     assert isinstance(spec, schema.InitialMargin)
     per_venue = _at_venues(m, spec.venues, y)
-    w.order_size += per_venue[m.venue_of] / m.leverage
+    w.initial += per_venue
     w.equity[0] += spec.use * per_venue
 
 
@@ -197,7 +199,7 @@ def _maintenance_margin(
     rows = stressed_rows(spec.stresses, m.stresses.names)
     for s, prices in zip(rows, y.reshape(len(rows), -1), strict=True):
         per_venue = _at_venues(m, spec.venues, prices)
-        w.maintenance[s] += spec.buffer * per_venue[m.venue_of]
+        w.required[s] += spec.buffer * per_venue
         w.equity[s] += per_venue
 
 
@@ -206,7 +208,7 @@ def _liquidity(m: Market, d: Decision, st: VenueState, w: Weights, limit: LimitV
     assert isinstance(spec, schema.Liquidity)
     for s, price in zip(stressed_rows(spec.stresses, m.stresses.names), y, strict=True):
         lacks = spec.warning * st.maintenance_margin[s] > st.equity[s]
-        w.maintenance[s] += spec.warning * price * lacks[m.venue_of]
+        w.required[s] += spec.warning * price * lacks
         w.equity[s] += price * lacks
 
 
@@ -273,7 +275,7 @@ def _liquidation_probability(
         w.size += price * z * slope.size
         w.route += moved(m, price * z * slope.balance, arrived_only=True)
         w.equity[0, venue] += price
-        w.maintenance[0] += price * (m.venue_of == venue)
+        w.required[0, venue] += price
 
 
 def _at_venues(market: Market, names: object, y: Vector) -> Vector:

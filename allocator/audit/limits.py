@@ -13,6 +13,7 @@ import numpy as np
 from allocator import evaluate
 from allocator.cushion import cushion, multiplier
 from allocator.evaluate import VenueState, selected_assets, selected_venues
+from allocator.margin import Form
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Decision, Index, LimitSpec, Market
@@ -64,13 +65,13 @@ class _Facts:
         return self.decision.positions - self.market.positions.usd
 
 
-def limit_values(market: Market, decision: Decision) -> list[LimitValues]:
-    """Every limit that is a row of the program, evaluated; bounds on single positions are `box_values`."""
+def limit_values(market: Market, decision: Decision, form: Form = "program") -> list[LimitValues]:
+    """Every limit that is a row of the program, evaluated with margin as the program or the venue has it."""
     costless = np.zeros(len(market.instruments))
     facts = _Facts(
         market=market,
         decision=decision,
-        state=evaluate.venues(market, decision),
+        state=evaluate.venues(market, decision, form),
         delta=evaluate.deltas(market, decision.positions),
         kept=evaluate.balances(market, decision, costless, in_transit=True),
     )

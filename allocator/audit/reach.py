@@ -37,7 +37,9 @@ def _largest_size(market: Market) -> Vector:
         elif isinstance(limit, schema.LeverageLimit):
             allowed = limit.max * equity
         else:
-            allowed = limit.use * market.leverage * equity
+            # Group margin may be less than the sum of its parts: it implies nothing for one of them.
+            rate = market.scheme.initial_rate * market.scheme.alone
+            allowed = np.divide(limit.use * equity, rate, out=np.full(len(rate), np.inf), where=rate > 0)
         chosen = np.isin(market.venue_of, selected_venues(market, limit.venues))
         largest = np.where(chosen, np.minimum(largest, allowed), largest)
     return largest

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocator import evaluate
 from allocator.audit.reach import reach
 from allocator.audit.weights import Weights
+from allocator.margin import Shock, bracket_maintenance
 from allocator.market.types import Decision, Market, Matrix
 from models.arrays import BoolVector, Vector
 
@@ -102,7 +102,8 @@ def _kinks(market: Market) -> list[Vector]:
     held = market.positions.usd
     columns = [np.zeros(n), held, (market.positions.open_sells_usd - market.positions.open_buys_usd) / 2]
     columns += [held + bends[:, k] for k in range(bends.shape[1])]
-    floors = np.where(np.isfinite(market.schedules.floors_usd), market.schedules.floors_usd, 0.0)
+    floors = market.scheme.schedules.floors_usd
+    floors = np.where(np.isfinite(floors), floors, 0.0)
     for s in range(len(market.stresses.names)):
         scale = market.stresses.deduction[s] / market.stresses.notional[s]
         for k in range(1, floors.shape[1]):
@@ -129,7 +130,8 @@ def _heights(market: Market, decision: Decision, w: Weights, points: Matrix) -> 
         + w.cost[:, None] * (curve + impact[:, None] * trade)
     )
     for s in np.flatnonzero(w.maintenance.any(axis=1)):
-        height = height + w.maintenance[s][:, None] * evaluate.stressed_maintenance(market, points, int(s))
+        required = bracket_maintenance(market.scheme, points, Shock.of(market, int(s)))
+        height = height + w.maintenance[s][:, None] * required
     return np.asarray(height)
 
 

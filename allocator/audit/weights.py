@@ -16,7 +16,8 @@ class Weights:
     """Coefficients of the Lagrangian: what each function of an instrument, stress or route is worth.
 
     `linear`, `size`, `order_size`, `turnover`, `cost` (n,) multiply x, |x|, the size with open orders,
-    |trade| and the cash cost; `maintenance` (S, n) and `equity` (S, V) are per stress; `kept` (P,) and
+    |trade| and the cash cost; `maintenance` (S, n) is of own brackets, `required` (S, V) of what a venue asks
+    for and `equity` (S, V) of what it counts, per stress; `initial` (V,) is of initial margin; `kept` (P,) and
     `route` (R,) per dollar there; `risk` and `other` weigh the objective's terms; `gap` is what the limits
     add to the gap.
     """
@@ -27,6 +28,8 @@ class Weights:
     turnover: Vector
     cost: Vector
     maintenance: Matrix
+    required: Matrix
+    initial: Vector
     equity: Matrix
     kept: Vector
     route: Vector
@@ -46,6 +49,8 @@ class Weights:
             turnover=np.zeros(n),
             cost=np.zeros(n),
             maintenance=np.zeros((s, n)),
+            required=np.zeros((s, len(market.accounts))),
+            initial=np.zeros(len(market.accounts)),
             equity=np.zeros((s, len(market.accounts))),
             kept=np.zeros(len(market.pockets)),
             route=np.zeros(len(market.transfers.routes)),

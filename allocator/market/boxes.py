@@ -97,8 +97,9 @@ def _per_selection(
 ) -> list[Box]:
     """Leverage brackets, caps and flags, one box for each entry of `instruments` that states them."""
 
-    def cap(i: int) -> float:
-        return leverage_cap_usd(instruments[i].brackets, listings[i].settings.leverage)
+    def cap(i: int) -> float | None:
+        leverage = listings[i].settings.leverage
+        return None if leverage is None else leverage_cap_usd(instruments[i].brackets, leverage)
 
     def own_cap(i: int) -> float | None:
         return listings[i].settings.max_position

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,8 +11,14 @@ from allocator.errors import Problem
 from allocator.market import exposures as ex
 from allocator.market.boxes import fixed_sides, position_boxes
 from allocator.market.costs import trading_costs
-from allocator.market.forecast import funding_forecast, risk_model
-from allocator.market.stresses import stress_arrays
+from allocator.market.forecast import Known, risk_model
+from allocator.market.funding import funding_forecast
+from allocator.market.instruments import Tiers, newest_tiers
+from allocator.market.instruments import instruments as build_instruments
+from allocator.market.rules import Placed, cushion_rates, margin_scheme
+from allocator.market.scheme import Scheme, bracket_scheme
+from allocator.market.sense import check_amount, check_horizon, check_ticks, unmet_names
+from allocator.market.stresses import scaled_tiers, stress_arrays
 from allocator.market.transfers import transfer_routes, with_headroom
 from allocator.market.types import (
     Account,
@@ -29,24 +32,30 @@ from allocator.market.types import (
     Positions,
     Prices,
 )
-from allocator.market.universe import Findings, Listing, check_ticks, known, newest, select
+from allocator.market.universe import Findings, Listing, known, newest, select
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import Scenario
 from allocator.snapshot.read import SnapshotData
 from models.arrays import Vector
 from models.collateral import collateral_charge
-from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
-from models.margin import Brackets, Schedules, leverage_cap_usd, marginal_rates
+from models.contracts import unrealised_pnl_settle, usd_per_contract
+from models.covariance_estimates import CovarianceEstimator
+from models.hedge import CROSS_HEDGE_RIDGE, cross_hedge_betas
 
 USD = ex.USD
 
 
-def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
+def build_market(
+    loaded: LoadedScenario, snapshot: SnapshotData, covariance_estimator: CovarianceEstimator | None = None
+) -> Market:
     """Assemble the market at the scenario's `as_of` from what the snapshot knew then.
 
+    A `covariance_estimator` with scikit-learn's interface (`fit`, `covariance_`) takes the place of
+    `forecasts.assets.method`; give the market it makes to `allocate`.
     Raises `DataError` naming everything missing, stale or inconsistent.
     """
     scenario = loaded.scenario
+    check_horizon(loaded)
     as_of = scenario.when(snapshot.newest)
     tables = known(dict(snapshot.tables), as_of)
     findings = Findings()
@@ -58,7 +67,8 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     listings = select(loaded, tables, as_of, findings)
     findings.raise_if_any()
     reference = ex.reference_prices(tables["prices"], as_of, scenario.snapshot.max_age.prices, findings)
-    instruments = _instruments(loaded, listings, tables["margin_tiers"], findings)
+    tiers = newest_tiers(tables["margin_tiers"])
+    instruments = build_instruments(loaded, listings, tiers, findings)
     findings.raise_if_any()
     prices = _prices(listings, instruments, tables["prices"], reference)
     held = ex.holdings(tables["holdings"], scenario, reference, as_of)
@@ -67,6 +77,7 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     findings.raise_if_any()
     names = _Names.of(scenario, instruments, held, balances.pockets)
     names.check_currencies(scenario, instruments, findings)
+    findings.notices.extend(unmet_names(scenario, names.assets, names.currencies))
     positions, unrealised = _positions(
         tables["positions"], scenario, listings, instruments, prices, names, findings
     )
@@ -75,14 +86,13 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     coins = ex.coin_collateral(names.pockets, wallet, names.pocket_venue, names.assets, len(names.accounts))
     exposure = np.array([held.assets.get(asset, 0.0) for asset in names.assets]) + coins.sum(axis=0)
     risk, covariance = risk_model(
-        tables["prices"],
+        Known(tables["prices"], as_of, scenario.horizons.decision),
         listings,
         names.assets,
         names.currencies,
         scenario.forecasts,
-        as_of,
-        scenario.horizons.decision,
         findings,
+        covariance_estimator,
     )
     findings.raise_if_any()
     daily = np.sqrt(np.diag(covariance) * 24.0 / scenario.horizons.decision)[names.asset_of]
@@ -115,8 +125,8 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
     boxes = position_boxes(
         loaded, listings, instruments, limits, positions.usd, target[names.asset_of], costs
     )
-    leverage = np.array([listing.settings.leverage for listing in listings])
-    schedules = Schedules.of([i.brackets for i in instruments])
+    placed = Placed(listings, names.venue_of, names.asset_of, coin_prices(instruments, prices))
+    scheme = _scheme(scenario, placed, instruments, tiers, findings)
     findings.raise_if_any()
     market = Market(
         as_of=as_of,
@@ -137,10 +147,9 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
         hedged_exposure=target[names.asset_of],
         coin_collateral=coins,
         cash=ex.cash_by_currency(held, names.pockets, wallet, names.currencies),
-        leverage=leverage,
-        schedules=schedules,
-        cushion_rate=marginal_rates(
-            2 * np.maximum(np.abs(positions.usd), np.abs(target[names.asset_of])), schedules
+        scheme=scheme,
+        cushion_rate=cushion_rates(
+            scheme, 2 * np.maximum(np.abs(positions.usd), np.abs(target[names.asset_of]))
         ),
         side=fixed_sides(boxes, len(instruments)),
         positions=positions,
@@ -149,7 +158,7 @@ def build_market(loaded: LoadedScenario, snapshot: SnapshotData) -> Market:
         costs=costs,
         collateral=collateral,
         transfers=transfer_routes(scenario, names.pockets, balances.withdrawable, len(stresses.names)),
-        stresses=stresses,
+        stresses=scaled_tiers(stresses, scheme.whole_position),
         risk=risk,
         objective=scenario.objective,
         boxes=boxes,
@@ -219,68 +228,6 @@ def _index(values: list[int]) -> Index:
     return np.array(values, dtype=np.int64)
 
 
-def _instruments(
-    loaded: LoadedScenario, listings: list[Listing], tiers: pd.DataFrame, findings: Findings
-) -> tuple[Instrument, ...]:
-    venues = loaded.scenario.venues
-    last = tiers.groupby(["venue", "symbol"])["time"].transform("max")
-    groups = dict(iter(tiers[tiers["time"] == last].sort_values("tier").groupby(["venue", "symbol"])))
-    result = []
-    for listing in listings:
-        row, venue = listing.row, venues[listing.venue]
-        brackets = _brackets(groups[listing.key])
-        try:
-            leverage_cap_usd(brackets, listing.settings.leverage)
-        except ValueError as error:
-            source = loaded.origin(f"instruments.{listing.selection}.leverage")
-            findings.problems.append(Problem(source, f"{listing.venue} {listing.symbol}: {error}"))
-        result.append(
-            Instrument(
-                venue=listing.venue,
-                exchange=listing.exchange,
-                account=venue.account,
-                symbol=listing.symbol,
-                venue_symbol=row["venue_symbol"],
-                asset=row["asset"],
-                index_currency=row["index_currency"],
-                settlement_currency=row["settlement_currency"],
-                contract=_contract(row),
-                brackets=brackets,
-                selection=listing.selection,
-            )
-        )
-    return tuple(result)
-
-
-def _contract(row: Mapping[str, Any]) -> Contract:
-    decimals: Mapping[str, Decimal] = {
-        name: Decimal(row[name])
-        for name in ("contract_size", "lot_contracts", "tick", "min_contracts", "min_notional_usd")
-    }
-    return Contract(
-        kind=row["kind"],
-        contract_size=decimals["contract_size"],
-        lot_contracts=decimals["lot_contracts"],
-        tick=decimals["tick"],
-        min_contracts=decimals["min_contracts"],
-        min_notional_usd=decimals["min_notional_usd"],
-        coins_per_unit=int(row["coins_per_unit"]),
-    )
-
-
-def _brackets(rows: pd.DataFrame) -> Brackets:
-    def column(name: str) -> Vector:
-        return rows[name].to_numpy(dtype=float)
-
-    return Brackets(
-        floors_usd=column("floor_usd"),
-        caps_usd=column("cap_usd"),
-        rates=column("maintenance_margin_rate"),
-        deductions_usd=column("deduction_usd"),
-        max_leverages=column("max_leverage"),
-    )
-
-
 def _prices(
     listings: list[Listing], instruments: tuple[Instrument, ...], table: pd.DataFrame, reference: ex.Reference
 ) -> Prices:
@@ -323,6 +270,7 @@ def _positions(
             continue
         i = place[key]
         contracts[i] = row["contracts"]
+        check_amount(contracts[i] * prices.usd_per_contract[i], " ".join(key), "positions", findings)
         buys[i], sells[i] = row["open_buy_contracts"], row["open_sell_contracts"]
         if contracts[i]:
             gain = unrealised_pnl_settle(
@@ -338,6 +286,27 @@ def _settlement_usd(instrument: Instrument, prices: Prices, i: int) -> float:
     if instrument.contract.kind == "linear":
         return float(prices.quote_usd[i])
     return float(prices.mark[i] * prices.quote_usd[i] / instrument.contract.coins_per_unit)
+
+
+def _scheme(
+    scenario: Scenario,
+    placed: Placed,
+    instruments: tuple[Instrument, ...],
+    tiers: Tiers,
+    findings: Findings,
+) -> Scheme:
+    try:
+        stated = [tiers.get((i.exchange, i.symbol)) for i in instruments]
+        return margin_scheme(scenario, placed, [i.brackets for i in instruments], stated)
+    except ValueError as error:
+        findings.problems.append(Problem("venues", str(error)))
+        return bracket_scheme([i.brackets for i in instruments], np.ones(len(instruments)))
+
+
+def coin_prices(instruments: tuple[Instrument, ...], prices: Prices) -> Vector:
+    """USD of one coin at each instrument's mark (n,)."""
+    units = np.array([i.contract.coins_per_unit for i in instruments], dtype=float)
+    return np.asarray(prices.mark * prices.quote_usd / units)
 
 
 def _charges(scenario: Scenario) -> Vector:
@@ -366,10 +335,8 @@ def _hedged_exposure(
             continue
         if betas == "estimated":
             own, others = place[asset], [place[a] for a in sorted(perps - {asset})]
-            block = covariance[np.ix_(others, others)]
-            found = dict(
-                zip(others, np.linalg.lstsq(block, covariance[others, own], rcond=None)[0], strict=True)
-            )
+            estimated = cross_hedge_betas(covariance, own, others, CROSS_HEDGE_RIDGE)
+            found = dict(zip(others, map(float, estimated), strict=True))
         else:
             for other in sorted(set(betas) - perps):
                 message = f"book.cross_hedges.{asset}.{other}: no perp of {other} takes part"

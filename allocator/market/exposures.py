@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
+from allocator.market.sense import check_amount
 from allocator.market.types import Index, Matrix, Pocket
 from allocator.market.universe import INDEX, Findings, Listing, newest
 from allocator.scenario.schema import Scenario
@@ -87,6 +88,7 @@ def holdings(table: pd.DataFrame, scenario: Scenario, reference: Reference, as_o
             reference.findings.problems.append(Problem("holdings", message))
             continue
         usd = row["coins"] * row["confidence"] * reference.of(asset, f"holding {name}")
+        check_amount(usd, f"holding {name}", "holdings", reference.findings)
         into = cash if asset in scenario.forecasts.currencies.daily_volatility else assets
         into[asset] = into.get(asset, 0.0) + usd
     return Holdings(assets, cash)
@@ -124,6 +126,9 @@ def balances(
                 continue
             row = rows.get((*account, currency), {"coins": 0.0, "withdrawable_coins": 0.0})
             price = reference.of(currency, f"collateral of {name}")
+            check_amount(
+                float(row["coins"]) * price, f"{currency} at {name}", "collateral", reference.findings
+            )
             pockets.append(Pocket(name, currency))
             wallet.append(float(row["coins"]) * price)
             withdrawable.append(float(row["withdrawable_coins"]) * price)

@@ -1,44 +1,55 @@
-"""What the snapshot's history says about the future: the risk model and expected funding."""
+"""What the snapshot's prices say about the future: the risk model over the decision horizon."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
 from allocator.market.exposures import USD
-from allocator.market.types import Funding, Matrix
+from allocator.market.types import Matrix
 from allocator.market.universe import INDEX, Findings, Listing
-from allocator.scenario.schema import AssetForecast, BasisForecast, Forecasts, FundingForecast
+from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts
 from models.arrays import Vector
-from models.basis import change_variance, fit_mean_reversion, floored
+from models.basis import change_variance, clipped_levels, fit_mean_reversion, floored, half_life_resolved
 from models.covariance import (
     RiskModel,
-    ewma_covariance,
+    asset_factor_form,
     factor_form,
     floor_volatility,
     scale_to_horizon,
+    with_volatility,
 )
-from models.funding import (
-    MeanReversion,
-    ewma_rate,
-    expected_rates,
-    funding_uncertainty,
-    holding_cost,
-    settlement_times,
+from models.covariance_estimates import (
+    CovarianceEstimator,
+    ewma_covariance,
+    fitted_covariance,
+    sample_covariance,
+    shrunk_covariance,
 )
 
 LEAST_ROWS = 20  # fewer returns than this say nothing about a covariance or a mean reversion
-_LEAST_PRINTS = 3  # fewer settled rates than this have no spread
+_NAMED = 5  # at most so many names in one notice
+_DAYS_PER_YEAR = 365.0
 
 
-def _history(prices: pd.DataFrame, start: datetime) -> pd.DataFrame:
-    """Prices in a grid: one row a time, one column per (venue, symbol)."""
-    window = prices[prices["time"] > start]
-    return window.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
+@dataclass(frozen=True)
+class Known:
+    """The prices known at `as_of`, and how many hours ahead risk looks."""
+
+    prices: pd.DataFrame
+    as_of: datetime
+    hours: float
+
+    def grid(self, window_hours: float, venue: str | None = None) -> pd.DataFrame:
+        """Prices of the last `window_hours`: one row a time, one column per (venue, symbol)."""
+        recent = self.prices[self.prices["time"] > self.as_of - timedelta(hours=window_hours)]
+        if venue is not None:
+            recent = recent[recent["venue"] == venue]
+        return recent.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
 
 
 def _step_hours(times: pd.Index) -> float:
@@ -47,67 +58,154 @@ def _step_hours(times: pd.Index) -> float:
 
 
 def asset_covariance(
-    prices: pd.DataFrame,
+    known: Known,
     assets: tuple[str, ...],
     forecast: AssetForecast,
-    as_of: datetime,
-    hours: float,
     findings: Findings,
+    estimator: CovarianceEstimator | None = None,
 ) -> Matrix:
-    """Covariance of asset returns over the decision horizon (A, A), volatility floored."""
-    if forecast.method == "given":
-        missing = [asset for asset in assets if asset not in forecast.daily_volatility]
-        if missing:
-            message = f"forecasts.assets.daily_volatility has no entry for {', '.join(missing)}"
-            findings.problems.append(Problem("scenario", message))
-            return np.eye(len(assets))
-        sd = np.array([forecast.daily_volatility[asset] for asset in assets])
-        correlation = np.full((len(assets), len(assets)), forecast.correlation)
-        np.fill_diagonal(correlation, 1.0)
-        daily = correlation * np.outer(sd, sd)
+    """Covariance of asset returns over the decision horizon (A, A): scaled, then floored.
+
+    An `estimator` with scikit-learn's covariance interface takes the place of `forecast.method`.
+    """
+    if forecast.method == "given" and estimator is None:
+        daily = _given_covariance(assets, forecast, findings)
     else:
-        grid = _history(prices[prices["venue"] == INDEX], as_of - timedelta(hours=forecast.window))
-        columns = [(INDEX, f"{asset}/USD") for asset in assets]
-        returns = grid.reindex(columns=columns).pct_change(fill_method=None).to_numpy()[1:]
-        rows = np.isfinite(returns).sum(axis=0) if len(returns) else np.zeros(len(assets))
-        thin = [asset for asset, count in zip(assets, rows, strict=True) if count < LEAST_ROWS]
-        if thin:
-            message = (
-                f"reference prices of {', '.join(thin)} give fewer than {LEAST_ROWS} returns; "
-                "add history or use forecasts.assets.method: given"
-            )
-            findings.problems.append(Problem("prices", message))
-            return np.eye(len(assets))
-        step = _step_hours(grid.index)
-        daily = scale_to_horizon(ewma_covariance(returns, forecast.half_life / step), step, 24.0)
-    return scale_to_horizon(floor_volatility(daily, forecast.floor), 24.0, hours)
+        daily = _estimated_covariance(known, assets, forecast, findings, estimator)
+    if daily is None:
+        return np.eye(len(assets))
+    daily = _scaled(daily, assets, forecast, findings)
+    return scale_to_horizon(floor_volatility(daily, forecast.floor), 24.0, known.hours)
+
+
+def _given_covariance(assets: tuple[str, ...], forecast: AssetForecast, findings: Findings) -> Matrix | None:
+    """Covariance of a day as the scenario states it; None with a problem found."""
+    # An implied volatility replaces whatever stands here for its asset.
+    known = dict.fromkeys(forecast.implied_volatility, 1.0) | forecast.daily_volatility
+    missing = [asset for asset in assets if asset not in known]
+    if missing:
+        message = f"forecasts.assets.daily_volatility has no entry for {', '.join(missing)}"
+        findings.problems.append(Problem("scenario", message))
+        return None
+    sd = np.array([known[asset] for asset in assets])
+    correlation = np.full((len(assets), len(assets)), forecast.correlation)
+    np.fill_diagonal(correlation, 1.0)
+    return np.asarray(correlation * np.outer(sd, sd))
+
+
+def _estimated_covariance(
+    known: Known,
+    assets: tuple[str, ...],
+    forecast: AssetForecast,
+    findings: Findings,
+    estimator: CovarianceEstimator | None,
+) -> Matrix | None:
+    """Covariance of a day from the reference prices; None with a problem found."""
+    grid = known.grid(forecast.window, INDEX)
+    columns = [(INDEX, f"{asset}/USD") for asset in assets]
+    returns = grid.reindex(columns=columns).pct_change(fill_method=None).to_numpy()[1:]
+    present = np.isfinite(returns)
+    rows = present.sum(axis=0) if len(returns) else np.zeros(len(assets))
+    thin = [asset for asset, count in zip(assets, rows, strict=True) if count < LEAST_ROWS]
+    if thin:
+        message = (
+            f"reference prices of {', '.join(thin)} give fewer than {LEAST_ROWS} returns; "
+            "add history or use forecasts.assets.method: given"
+        )
+        findings.problems.append(Problem("prices", message))
+        return None
+    complete = int(present.all(axis=1).sum())
+    if (estimator is not None or forecast.method in ("ledoit_wolf", "oas")) and complete < LEAST_ROWS:
+        message = (
+            f"only {complete} times have a return of every asset, {LEAST_ROWS} are needed; "
+            "add history or use forecasts.assets.method: ewma"
+        )
+        findings.problems.append(Problem("prices", message))
+        return None
+    step = _step_hours(grid.index)
+    try:
+        found = _covariance(returns, forecast, step, estimator)
+    except ValueError as error:
+        findings.problems.append(Problem("prices", f"no covariance of {', '.join(assets)}: {error}"))
+        return None
+    return scale_to_horizon(found, step, 24.0)
+
+
+def _covariance(
+    returns: Vector, forecast: AssetForecast, step: float, estimator: CovarianceEstimator | None
+) -> Matrix:
+    """Covariance per step."""
+    if estimator is not None:
+        return fitted_covariance(returns, estimator)
+    lags = forecast.asynchronous_lags
+    if forecast.method == "sample":
+        return sample_covariance(returns, lags)
+    if forecast.method == "ledoit_wolf" or forecast.method == "oas":
+        return shrunk_covariance(returns, forecast.method)
+    return ewma_covariance(returns, forecast.half_life / step, lags)
+
+
+def _scaled(daily: Matrix, assets: tuple[str, ...], forecast: AssetForecast, findings: Findings) -> Matrix:
+    """A day's covariance with implied volatilities in place and all others scaled; correlations stay."""
+    unknown = sorted(set(forecast.implied_volatility) - set(assets))
+    if unknown:
+        findings.notices.append(
+            f"forecasts.assets.implied_volatility: {', '.join(unknown)} not in the market"
+        )
+    implied = {
+        asset: yearly / np.sqrt(_DAYS_PER_YEAR) for asset, yearly in forecast.implied_volatility.items()
+    }
+    own = np.sqrt(np.diag(daily))
+    sd = np.array([implied.get(asset, forecast.scale * s) for asset, s in zip(assets, own, strict=True)])
+    moves = own > 0.0
+    scaled = np.diag(np.where(moves, 0.0, sd) ** 2)
+    scaled[np.ix_(moves, moves)] = with_volatility(daily[np.ix_(moves, moves)], sd[moves])
+    return scaled
 
 
 def basis_volatility(
-    prices: pd.DataFrame,
-    listings: list[Listing],
-    forecast: BasisForecast,
-    as_of: datetime,
-    window: float,
-    hours: float,
-) -> tuple[Vector, list[str]]:
-    """Sd of the change of each perp's basis over the decision horizon (n,), and what was too thin to fit."""
-    thin: list[str] = []
+    known: Known, listings: list[Listing], forecast: BasisForecast, window: float, findings: Findings
+) -> Vector:
+    """Sd of the change of each perp's basis over the decision horizon (n,)."""
     if forecast.method == "given":
-        variance = change_variance(forecast.level, np.log(2) / forecast.half_life, hours)
-        return np.full(len(listings), floored(np.sqrt(variance), forecast.floor)), thin
-    grid = _history(prices, as_of - timedelta(hours=window))
+        variance = change_variance(forecast.level, np.log(2) / forecast.half_life, known.hours)
+        return np.full(len(listings), floored(np.sqrt(variance), forecast.floor))
+    grid = known.grid(window)
     step = _step_hours(grid.index)
-    sd = np.empty(len(listings))
+    sd, thin, coarse = np.full(len(listings), forecast.floor), [], []
     for i, listing in enumerate(listings):
-        levels = _basis_levels(grid, listing)
-        if np.isfinite(levels).sum() < LEAST_ROWS:
+        levels = clipped_levels(_basis_levels(grid, listing), forecast.outlier_limit)
+        seen = np.isfinite(levels)
+        if seen.sum() < LEAST_ROWS or (seen[1:] & seen[:-1]).sum() < LEAST_ROWS:
             thin.append(listing.symbol)
-            sd[i] = np.nan
             continue
-        level_sd, reversion = fit_mean_reversion(levels, step) if np.nanstd(levels) > 0 else (0.0, 1.0)
-        sd[i] = floored(np.sqrt(change_variance(level_sd, reversion, hours)), forecast.floor)
-    return sd, thin
+        if np.ptp(levels[seen]) == 0.0:
+            continue
+        level_sd, reversion = fit_mean_reversion(levels, step)
+        resolved = half_life_resolved(levels, step)
+        if not resolved:
+            coarse.append(f"{listing.venue} {listing.symbol}")
+        # A half-life that cannot be seen may be of seconds: the change is then as wide as it gets.
+        variance = change_variance(level_sd, reversion, known.hours) if resolved else 2.0 * level_sd**2
+        sd[i] = floored(np.sqrt(variance), forecast.floor)
+    _report_basis(thin, coarse, step, findings)
+    return sd
+
+
+def _report_basis(thin: list[str], coarse: list[str], step: float, findings: Findings) -> None:
+    if thin:
+        message = (
+            f"fewer than {LEAST_ROWS} adjacent basis levels for {', '.join(thin[:_NAMED])}; "
+            "add history or use forecasts.basis.method: given"
+        )
+        findings.problems.append(Problem("prices", message))
+    if coarse:
+        more = f" and {len(coarse) - _NAMED} more" if len(coarse) > _NAMED else ""
+        findings.notices.append(
+            f"prices every {step:g} h are too coarse to see the half-life of the basis of "
+            f"{', '.join(coarse[:_NAMED])}{more}: its change is taken as saturated; give finer prices, or "
+            "forecasts.basis.method: given"
+        )
 
 
 def _basis_levels(grid: pd.DataFrame, listing: Listing) -> Vector:
@@ -121,30 +219,37 @@ def _basis_levels(grid: pd.DataFrame, listing: Listing) -> Vector:
     return np.asarray(np.log(perp / grid[own].to_numpy()), dtype=float)
 
 
+def _factors(
+    covariance: Matrix, assets: tuple[str, ...], forecast: AssetForecast, findings: Findings
+) -> tuple[Vector, Vector]:
+    """Loadings (k, A) and idiosyncratic sd (A,), by named assets or by principal directions."""
+    if not forecast.factor_assets:
+        return factor_form(covariance, min(forecast.factors or len(assets), len(assets)))
+    unknown = [asset for asset in forecast.factor_assets if asset not in assets]
+    try:
+        if unknown:
+            raise ValueError(f"{', '.join(unknown)} not among the assets {', '.join(assets)}")
+        return asset_factor_form(covariance, [assets.index(asset) for asset in forecast.factor_assets])
+    except ValueError as error:
+        findings.problems.append(Problem("scenario", f"forecasts.assets.factor_assets: {error}"))
+        return factor_form(covariance, len(assets))
+
+
 def risk_model(
-    prices: pd.DataFrame,
+    known: Known,
     listings: list[Listing],
     assets: tuple[str, ...],
     currencies: tuple[str, ...],
     forecasts: Forecasts,
-    as_of: datetime,
-    hours: float,
     findings: Findings,
+    estimator: CovarianceEstimator | None = None,
 ) -> tuple[RiskModel, Matrix]:
     """The factor model over the decision horizon, and the asset covariance it came from."""
-    covariance = asset_covariance(prices, assets, forecasts.assets, as_of, hours, findings)
-    rank = min(forecasts.assets.factors or len(assets), len(assets))
-    loadings, idiosyncratic = factor_form(covariance, rank)
-    basis, thin = basis_volatility(prices, listings, forecasts.basis, as_of, forecasts.assets.window, hours)
-    if thin:
-        message = (
-            f"fewer than {LEAST_ROWS} basis levels for {', '.join(thin[:5])}; "
-            "add history or use forecasts.basis.method: given"
-        )
-        findings.problems.append(Problem("prices", message))
-        basis = np.where(np.isfinite(basis), basis, forecasts.basis.floor)
+    covariance = asset_covariance(known, assets, forecasts.assets, findings, estimator)
+    loadings, idiosyncratic = _factors(covariance, assets, forecasts.assets, findings)
+    basis = basis_volatility(known, listings, forecasts.basis, forecasts.assets.window, findings)
     given = forecasts.currencies
-    sd = np.array([max(given.daily_volatility[c], given.floor) for c in currencies]) * np.sqrt(hours / 24.0)
+    daily = np.array([max(given.daily_volatility[c], given.floor) for c in currencies])
     # The same perp held in two accounts has one basis.
     perps = [f"{listing.exchange} {listing.symbol}" for listing in listings]
     _, first, group = np.unique(perps, return_index=True, return_inverse=True)
@@ -153,102 +258,6 @@ def risk_model(
         asset_idiosyncratic=idiosyncratic,
         basis_sd=basis[first],
         basis_group=group,
-        currency_loadings=np.diag(sd),
+        currency_loadings=np.diag(daily * np.sqrt(known.hours / 24.0)),
     )
     return model, covariance
-
-
-def funding_forecast(
-    funding: pd.DataFrame,
-    listings: list[Listing],
-    forecasts: Forecasts,
-    as_of: datetime,
-    hours: float,
-    holding: float,
-    findings: Findings,
-) -> Funding:
-    """Expected funding per instrument: the indication first, then the EWMA on its way to the long run."""
-    recent = funding[funding["settlement_time"] > as_of - timedelta(hours=forecasts.funding.window)]
-    groups = dict(iter(recent.sort_values(["settlement_time", "time"]).groupby(["venue", "symbol"])))
-    found = []
-    for listing in listings:
-        if listing.key not in groups:
-            message = (
-                f"{listing.venue} {listing.symbol}: no settlement within forecasts.funding.window of "
-                f"{forecasts.funding.window:g} h; add history or widen the window"
-            )
-            findings.problems.append(Problem("funding", message))
-            continue
-        history = _History.of(groups[listing.key], as_of)
-        found.append(_forecast_one(history, forecasts.funding, as_of, hours, holding))
-    return Funding(
-        cost=np.array([f.cost for f in found]),
-        total=np.array([f.total for f in found]),
-        uncertainty=np.array([f.uncertainty for f in found]),
-        next_rate=np.array([f.next_rate for f in found]),
-        next_times=tuple(f.next_time for f in found),
-        interval_hours=np.array([f.interval for f in found]),
-        cap=np.array([float(listing.row["funding_cap"]) for listing in listings]),
-    )
-
-
-class _History(NamedTuple):
-    """One instrument's funding: settled rates per hour and their ages in hours, and what comes next.
-
-    `indicated` is the newest indication of the next settlement, None without one; `last` the latest
-    settlement stated, `interval` its length in hours.
-    """
-
-    hourly: Vector
-    ages: Vector
-    indicated: float | None
-    last: datetime
-    interval: float
-
-    @classmethod
-    def of(cls, rows: pd.DataFrame, as_of: datetime) -> _History:
-        """From the rows of one instrument, in order of settlement, then of when they were known."""
-        hours = (rows["settlement_time"] - as_of).dt.total_seconds().to_numpy() / 3600
-        early = (rows["time"] < rows["settlement_time"]).to_numpy()
-        rate = rows["rate"].to_numpy(dtype=float)
-        intervals = rows["interval_hours"].to_numpy(dtype=float)
-        settled = ~early & (hours <= 0)  # an indication that has passed is not what was paid
-        coming = rate[hours == hours[hours > 0].min()] if (hours > 0).any() else rate[:0]
-        return cls(
-            hourly=rate[settled] / intervals[settled],
-            ages=-hours[settled],
-            indicated=float(coming[-1]) if len(coming) else None,
-            last=rows["settlement_time"].iloc[-1].to_pydatetime(),
-            interval=float(intervals[-1]),
-        )
-
-
-class _Forecast(NamedTuple):
-    """One instrument's expected funding, as `Funding` has it for all."""
-
-    cost: float
-    total: float
-    uncertainty: float
-    next_rate: float
-    next_time: datetime
-    interval: float
-
-
-def _forecast_one(
-    history: _History, believed: FundingForecast, as_of: datetime, hours: float, holding: float
-) -> _Forecast:
-    """One instrument's forecast."""
-    hourly, interval = history.hourly, history.interval
-    # At least the next settlement is known, also when none falls within the holding horizon.
-    horizon = as_of + timedelta(hours=holding)
-    until = max(horizon, as_of + timedelta(hours=interval))
-    times = settlement_times(history.last, interval, as_of, until)
-    level = ewma_rate(hourly, history.ages, believed.half_life) if len(hourly) else believed.long_run
-    reverting = MeanReversion(level * interval, believed.long_run * interval, believed.reversion)
-    rates = expected_rates(times, as_of, interval, history.indicated, reverting)
-    due = rates[: sum(time <= horizon for time in times)]
-    sd = 0.0
-    if len(hourly) >= _LEAST_PRINTS:
-        sd = funding_uncertainty(hourly * interval, len(due), hours, holding)
-    cost = holding_cost(due, hours, holding)
-    return _Forecast(cost, float(due.sum()), sd, float(rates[0]), times[0], interval)

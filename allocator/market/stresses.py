@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allocator.market.types import Index, Instrument, Pocket, Stresses
 from allocator.scenario.schema import Stress
@@ -56,6 +58,11 @@ def stress_arrays(
         pocket_factor=np.array(factor),
         haircut=np.array(haircuts),
     )
+
+
+def scaled_tiers(stresses: Stresses, whole_position: NDArray[np.bool_]) -> Stresses:
+    """Tiers on the whole position are counted in contracts: their margin scales with the notional alone."""
+    return replace(stresses, deduction=np.where(whole_position, stresses.notional, stresses.deduction))
 
 
 def _shock(

@@ -13,11 +13,12 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from allocator.market.scheme import Scheme
 from allocator.scenario.schema import Limit, Objective
 from models.arrays import Vector
 from models.contracts import Contract
 from models.covariance import RiskModel
-from models.margin import Brackets, Schedules
+from models.margin import Brackets
 
 Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -236,8 +237,7 @@ class Market:
     hedged_exposure: Vector
     coin_collateral: Matrix
     cash: Vector
-    leverage: Vector
-    schedules: Schedules
+    scheme: Scheme
     cushion_rate: Vector
     side: Vector
     positions: Positions

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from allocator.errors import DataError, Problem
-from allocator.market.types import Instrument, Prices
 from allocator.scenario.load import LoadedScenario
-from allocator.scenario.schema import Instruments, Orders, Scenario
+from allocator.scenario.margin_rules import needs_tiers
+from allocator.scenario.schema import Instruments, Scenario
 
 INDEX = "index"  # the `venue` of reference prices in the prices table
 
@@ -71,7 +71,8 @@ def select(
     scenario = loaded.scenario
     listed = newest(tables["instruments"], ["venue", "symbol"])
     rows: dict[tuple[str, str], Mapping[str, Any]] = {
-        (record["venue"], record["symbol"]): record for record in listed.reset_index().to_dict("records")
+        (record["venue"], record["symbol"]): {str(name): value for name, value in record.items()}
+        for record in listed.reset_index().to_dict("records")
     }
     lacks = _data_check(scenario, tables, as_of)
     chosen: list[Listing] = []
@@ -80,7 +81,8 @@ def select(
         source = loaded.origin(f"instruments.{name}.symbols")
         for symbol in _symbols(scenario, name, selection, exchange, listed, source, findings):
             row = rows[exchange, symbol]
-            reason = lacks(exchange, symbol, row)
+            tiered = needs_tiers(scenario.venues[selection.venue].margin, str(row["asset"]))
+            reason = lacks(exchange, symbol, row, tiered)
             if reason is None:
                 chosen.append(Listing(selection.venue, exchange, symbol, name, selection, row))
             elif selection.on_missing == "drop":
@@ -132,7 +134,7 @@ def _symbols(
 
 def _data_check(
     scenario: Scenario, tables: dict[str, pd.DataFrame], as_of: datetime
-) -> Callable[[str, str, Mapping[str, Any]], str | None]:
+) -> Callable[[str, str, Mapping[str, Any], bool], str | None]:
     """A function that says what an instrument lacks, or None."""
     limits = scenario.snapshot.max_age
     by_symbol = ["venue", "symbol"]
@@ -148,10 +150,12 @@ def _data_check(
     if scenario.objective.impact.model == "book":
         ages["books"] = limits.books
 
-    def lacks(exchange: str, symbol: str, row: Mapping[str, Any]) -> str | None:
+    def lacks(exchange: str, symbol: str, row: Mapping[str, Any], tiered: bool) -> str | None:
         if (reason := _too_old("instruments", row["time"], as_of, limits.instruments)) is not None:
             return reason
         for name, limit in ages.items():
+            if name == "margin_tiers" and not tiered:
+                continue
             if (exchange, symbol) not in times[name].index:
                 return f"no row in {name}"
             if (reason := _too_old(name, times[name][(exchange, symbol)], as_of, limit)) is not None:
@@ -167,19 +171,3 @@ def _data_check(
 def _too_old(what: str, time: datetime, as_of: datetime, limit_hours: float) -> str | None:
     age = (as_of - time).total_seconds() / 3600
     return f"{what} is {age:.1f} h old, the limit is {limit_hours:g} h" if age > limit_hours else None
-
-
-def check_ticks(
-    style: Orders, instruments: tuple[Instrument, ...], prices: Prices, findings: Findings
-) -> None:
-    """A problem where no limit price fits between zero and the collar: tick and price are of two units."""
-    if style.type != "limit":
-        return
-    for instrument, mark in zip(instruments, prices.mark, strict=True):
-        tick = float(instrument.contract.tick)
-        if mark * (1 - style.collar) < tick:
-            message = (
-                f"{instrument.key}: no sell price within orders.collar of the mark {mark:g} is a multiple "
-                f"of tick {tick:g}; write both in quote currency per unit, or a smaller collar"
-            )
-            findings.problems.append(Problem("instruments", message))

@@ -9,10 +9,11 @@ import numpy as np
 
 from allocator.evaluate import objective_weights
 from allocator.market.types import Market
+from allocator.program import requirements
 from allocator.program.coefficients import COST, Structure, coefficients, same_structure, structure
 from allocator.program.limits import Context, Rows, bounds, limit_rows, needs_turnover, stresses_needed
 from allocator.program.slots import Slots, StructureChanged
-from allocator.program.variables import Variables, declare, margin
+from allocator.program.variables import Variables, declare
 from allocator.scenario import schema
 from models.arrays import Vector
 
@@ -35,11 +36,14 @@ class Program:
         self.slots = Slots(_numbers(market, self.shape), vary)
         self.variables: Variables = declare(market, self.shape, self.slots, needs_turnover(market))
         margins, tied = {}, list(self.variables.rows)
+        required = requirements.Rows(market, self.shape, self.slots, self.variables, tied, {})
         for s in stresses_needed(market):
-            margins[s], rows = margin(market, self.shape, self.slots, self.variables, s)
-            tied += rows
+            margins[s] = requirements.maintenance(required, s)
         self.root = float(np.sqrt(market.objective.risk_aversion_per_usd * market.book_usd / COST))
-        context = Context(market, self.variables, self.slots, margins, self.root)
+        context = Context(
+            market, self.variables, self.slots, margins, requirements.initial(required), self.root
+        )
+        self.pieces = required.pieces
         self.limits = [self._limit(rows) for rows in limit_rows(context)]
         self.lower, self.upper = self._box()
         self.limits += [self._limit(rows) for rows in self._norm_limits()]
@@ -112,10 +116,7 @@ class Program:
         if self.market.transfers.routes:
             terms.append(slots("transfer.charged") @ v.transfers)
         if np.any(self.market.collateral.charge > 0):
-            # A debt is charged nothing, and no credit is given for it.
-            owed = np.isin(np.arange(len(self.market.pockets)), self.shape.debts).astype(float)
-            kept = cp.multiply(1 - owed, v.kept) + cp.multiply(owed, cp.pos(v.kept))
-            terms.append(slots("collateral.charge") @ (kept if owed.any() else v.kept))
+            terms.append(slots("collateral.charge") @ v.charged)
         return sum(terms[1:], terms[0])
 
     def _objective(self) -> cp.Expression:

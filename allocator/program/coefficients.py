@@ -52,6 +52,8 @@ class Structure:
     has_funding_uncertainty: bool
     has_size_loss: bool
     haircut_pockets: Index
+    bent: Index
+    initial_bent: Index
     debts: Index
     signature: str
 
@@ -62,13 +64,14 @@ def structure(market: Market) -> Structure:
     fresh = np.ones(slopes.shape, dtype=bool)
     fresh[:, 1:] = (np.diff(slopes, axis=1) != 0) | (np.diff(cuts, axis=1) != 0)
     segment_rows, segment_columns = np.nonzero(fresh)
-    brackets = [i.brackets for i in market.instruments]
+    scheme = market.scheme
+    met = np.isfinite(scheme.schedules.floors_usd)
     return Structure(
         segments=(segment_rows, segment_columns),
         margin=MarginRows(
-            instrument=np.repeat(np.arange(len(brackets)), [len(b.rates) for b in brackets]),
-            rate=np.concatenate([b.rates for b in brackets]),
-            deduction_usd=np.concatenate([b.deductions_usd for b in brackets]),
+            instrument=np.nonzero(met)[0],
+            rate=scheme.schedules.rates[met],
+            deduction_usd=scheme.schedules.deductions_usd[met],
         ),
         side=market.side,
         boxed_below=np.flatnonzero(np.isfinite(market.lower)),
@@ -79,6 +82,8 @@ def structure(market: Market) -> Structure:
         has_funding_uncertainty=market.objective.funding_uncertainty_aversion > 0,
         has_size_loss=bool(np.any(market.stresses.size_loss > 0)),
         haircut_pockets=np.flatnonzero(np.any(market.stresses.haircut > 0, axis=0)),
+        bent=np.flatnonzero(scheme.bend > 0),
+        initial_bent=np.flatnonzero(scheme.initial_bend > 0),
         debts=np.flatnonzero(market.collateral.balance < 0),
         signature=_signature(market),
     )
@@ -99,6 +104,11 @@ def _signature(market: Market) -> str:
             np.argwhere(np.isfinite(market.transfers.headroom)).tolist(),
             market.stresses.names,
             market.risk.basis_group.tolist(),
+            [(g.venue, g.members.tolist()) for g in market.scheme.netting],
+            [
+                (g.venue, g.members.tolist(), g.rules.affine_pieces().tolist())
+                for g in market.scheme.portfolios
+            ],
             market.objective.mode,
             market.objective.tie_break,
             _compiled_numbers(market),
@@ -169,7 +179,8 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "collateral.charge": market.collateral.charge[market.pocket_venue] / COST,
         "cushion.rate": market.cushion_rate,
         "cushion.counted": 1 - market.collateral.haircut,
-        "margin.initial": 1.0 / market.leverage,
+        "margin.initial": market.scheme.initial_rate,
+        "margin.initial_bend": market.scheme.initial_bend[shape.initial_bent] * book,
         "open.buys": market.positions.open_buys_usd[shape.ordered] / book,
         "open.sells": market.positions.open_sells_usd[shape.ordered] / book,
     }
@@ -178,6 +189,8 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         result[f"stress.{s}.size_loss"] = stress.size_loss[s]
         result[f"stress.{s}.pocket"] = stress.pocket_factor[s]
         result[f"stress.{s}.counted"] = (1 - stress.haircut[s])[shape.haircut_pockets]
+        result[f"stress.{s}.notional"] = stress.notional[s]
+        result[f"stress.{s}.bend"] = (stress.notional[s] * market.scheme.bend)[shape.bent] * book
         result[f"stress.{s}.rate"] = margin.rate * stress.notional[s, margin.instrument]
         result[f"stress.{s}.deduction"] = margin.deduction_usd * stress.deduction[s, margin.instrument] / book
     for row, headroom in enumerate(market.transfers.headroom):

@@ -20,8 +20,9 @@ from allocator.market.boxes import participation_bounds, position_cap, side_boun
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Index, LimitSpec, Market
 from allocator.program.coefficients import incidence, transfer_matrices
+from allocator.program.requirements import Margin
 from allocator.program.slots import Slots
-from allocator.program.variables import Margin, Variables
+from allocator.program.variables import Variables
 from allocator.scenario import schema
 from models.arrays import Vector
 
@@ -51,6 +52,7 @@ class Context:
     v: Variables
     slots: Slots
     margins: Mapping[int, Margin]
+    initial: cp.Expression
     root: float
     ties: list[cp.Constraint] = field(default_factory=list)
 
@@ -231,8 +233,7 @@ def _venue_outage(c: Context, spec: LimitSpec) -> Iterator[Rows]:
 def _initial_margin(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     assert isinstance(spec.limit, schema.InitialMargin)
     chosen = selected_venues(c.market, spec.limit.venues)
-    required = c.venue_sum(chosen) @ cp.multiply(c.slots("margin.initial"), c.v.order_size)
-    value = required - c.slots(f"limits.{spec.key}.use") * c.equity(0, chosen)
+    value = c.initial[chosen] - c.slots(f"limits.{spec.key}.use") * c.equity(0, chosen)
     yield _rows(spec, "use", _accounts(c, chosen), value, _zero(chosen))
 
 
@@ -240,7 +241,7 @@ def _maintenance_margin(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     assert isinstance(spec.limit, schema.MaintenanceMargin)
     chosen = selected_venues(c.market, spec.limit.venues)
     for s in stressed_rows(spec.limit.stresses, c.market.stresses.names):
-        required = c.slots(f"limits.{spec.key}.buffer") * (c.venue_sum(chosen) @ c.margins[s].maintenance)
+        required = c.slots(f"limits.{spec.key}.buffer") * (c.margins[s].required[chosen])
         subjects = tuple(f"{a} {c.market.stresses.names[s]}" for a in _accounts(c, chosen))
         yield _rows(spec, "buffer", subjects, required - c.equity(int(s), chosen), _zero(chosen))
 
@@ -249,7 +250,7 @@ def _liquidity(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     assert isinstance(spec.limit, schema.Liquidity)
     everywhere = np.arange(len(c.market.accounts))
     for s in stressed_rows(spec.limit.stresses, c.market.stresses.names):
-        wanted = spec.limit.warning * (c.venue_sum(everywhere) @ c.margins[s].maintenance)
+        wanted = spec.limit.warning * c.margins[s].required
         lacking = cp.sum(cp.pos(wanted - c.equity(int(s), everywhere)))
         yield _rows(
             spec, "reserve", (c.market.stresses.names[s],), lacking, c.slots(f"limits.{spec.key}.reserve")
@@ -263,7 +264,7 @@ def _liquidation_probability(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     field = "max" if spec.limit.sigmas is None else "sigmas"
     for venue in selected_venues(c.market, spec.limit.venues):
         chosen = np.array([venue])
-        cushion = c.equity(0, chosen) - c.venue_sum(chosen) @ c.margins[0].maintenance
+        cushion = c.equity(0, chosen) - c.margins[0].required[chosen]
         sd = cp.norm(cp.hstack(_cushion_factors(c, int(venue), spec.limit.arrival)), 2)
         value = cp.reshape(z / c.root * sd, (1,), order="C") - cushion
         yield _rows(spec, field, _accounts(c, chosen), value, _zero(chosen))
@@ -340,7 +341,8 @@ def _transfer_rows(c: Context) -> Iterator[Rows]:
     if not transfers.routes:
         return
     out, _, _ = transfer_matrices(market)
-    sent = out @ cp.multiply(c.slots("transfer.gross"), c.v.transfers)
+    sent = cp.Variable(len(market.pockets), name="sent")
+    c.ties.append(sent == out @ cp.multiply(c.slots("transfer.gross"), c.v.transfers))
     source = np.unique([route.source for route in transfers.routes])
     keys = tuple(market.pockets[p].key for p in source)
     origin = "collateral"

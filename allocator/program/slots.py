@@ -25,6 +25,7 @@ class Slots:
         self._values = {name: np.asarray(value, dtype=float) for name, value in values.items()}
         self._vary = vary
         self._parameters: dict[str, cp.Parameter] = {}
+        self._constants: set[str] = set()
 
     def __call__(self, name: str) -> cp.Expression:
         """The coefficient of this name; a parameter when its name, or a prefix of it, may vary."""
@@ -32,6 +33,7 @@ class Slots:
             return self._parameters[name]
         value = self._values[name]
         if not any(name == v or name.startswith(f"{v}.") for v in self._vary):
+            self._constants.add(name)
             return cp.Constant(value)
         parameter = cp.Parameter(value.shape, name=name, value=value)
         self._parameters[name] = parameter
@@ -42,9 +44,10 @@ class Slots:
         if values.keys() != self._values.keys():
             raise StructureChanged(f"coefficients {sorted(values.keys() ^ self._values.keys())}")
         for name, value in values.items():
-            if np.shape(value) != self._values[name].shape:
+            if name in self._parameters and np.shape(value) != self._values[name].shape:
                 raise StructureChanged(f"{name} has another shape")
-            if name not in self._parameters and not np.array_equal(value, self._values[name]):
+            # A number that the program never asked for, such as a bound that is a box, may be anything.
+            if name in self._constants and not np.array_equal(value, self._values[name]):
                 raise StructureChanged(f"{name} is compiled as a constant; declare it as varying")
         for name, parameter in self._parameters.items():
             parameter.value = np.asarray(values[name], dtype=float)

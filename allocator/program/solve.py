@@ -5,23 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import cvxpy as cp
 import numpy as np
 
-from allocator.errors import ConflictMember, Infeasible, SolverFailed
-from allocator.market.boxes import box_owner
+from allocator.errors import Infeasible, SolverFailed
 from allocator.market.types import Decision, Index
 from allocator.program.build import Program
 from allocator.program.coefficients import COST
+from allocator.program.conflict import conflict
 from models.arrays import Vector
 
 SOLVER = "CLARABEL"
 _OPTIONS: Mapping[str, Mapping[str, float]] = {
     "CLARABEL": {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10},
 }
-_CERTIFICATE_SHARE = 1e-6  # smaller weights in a certificate are noise
 
 
 @dataclass(frozen=True)
@@ -59,11 +57,11 @@ def solve(program: Program, solver: str = SOLVER) -> Solution:
     except cp.error.SolverError as error:
         raise SolverFailed(f"{solver}: {error}") from error
     if problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
-        conflict = _conflict(program)
+        found = conflict(program, solver)
         names = (
-            ", ".join(f"{m.name} ({m.subject})" for m in conflict[:4]) or "no limit is named by the solver"
+            ", ".join(f"{m.name} ({m.subject})" for m in found[:4]) or "no limit is named by the solver"
         )
-        raise Infeasible(f"no positions satisfy all limits; in conflict: {names}", conflict)
+        raise Infeasible(f"no positions satisfy all limits; in conflict: {names}", found)
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         raise SolverFailed(f"{solver} ended with status {problem.status}")
     return _read(program)
@@ -91,11 +89,13 @@ def _read(program: Program) -> Solution:
 
 
 def _duals(program: Program) -> dict[str, Vector]:
-    """Duals of each limit's rows by name; rows of one name follow each other."""
+    """Duals of each limit's rows by name, in order; and of the pieces of each margin group."""
     found: dict[str, list[Vector]] = {}
     for row in program.limits:
         dual = np.atleast_1d(np.asarray(row.constraint.dual_value, dtype=float))
         found.setdefault(row.rows.name, []).append(np.maximum(dual, 0.0))
+    for name, rows in program.pieces.items():
+        found[name] = [np.array([max(float(np.sum(row.dual_value or 0.0)), 0.0) for row in rows])]
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
@@ -113,30 +113,3 @@ def _spread(constraint: cp.Constraint | None, where: Index, n: int) -> Vector:
     if constraint is not None and constraint.dual_value is not None:
         result[where] = np.maximum(np.asarray(constraint.dual_value, dtype=float), 0.0)
     return result
-
-
-def _conflict(program: Program) -> list[ConflictMember]:
-    """Limits by their weight in the Farkas certificate, heaviest first."""
-    members: list[ConflictMember] = []
-    for row in program.limits:
-        if row.constraint.dual_value is None:
-            continue
-        weights = np.atleast_1d(np.asarray(row.constraint.dual_value, dtype=float))
-        members += [
-            ConflictMember(row.rows.name, subject, row.rows.source, float(weight))
-            for subject, weight in zip(row.rows.subjects, weights, strict=True)
-        ]
-    n = len(program.market.instruments)
-    sides: tuple[tuple[Literal["lower", "upper"], cp.Constraint | None, Index], ...] = (
-        ("lower", program.lower, program.shape.boxed_below),
-        ("upper", program.upper, program.shape.boxed_above),
-    )
-    for side, constraint, where in sides:
-        weights = _spread(constraint, where, n)
-        for i in np.flatnonzero(weights > 0):
-            box = box_owner(program.market, int(i), side)
-            key = program.market.instruments[i].key
-            members.append(ConflictMember(box.name, f"{key} {side}", box.source, float(weights[i])))
-    heaviest = max((m.certificate for m in members), default=0.0)
-    kept = [m for m in members if m.certificate > _CERTIFICATE_SHARE * heaviest > 0]
-    return sorted(kept, key=lambda m: -m.certificate)

@@ -10,19 +10,10 @@ from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
-import scipy.sparse as sp
 
 from allocator.market.types import Index, Market
 from allocator.program.coefficients import COST, Structure, incidence, transfer_matrices
 from allocator.program.slots import Slots
-
-
-@dataclass(frozen=True)
-class Margin:
-    """Per stress: what each pocket counts for (P,), and each instrument's maintenance margin (n,)."""
-
-    counted: cp.Expression
-    maintenance: cp.Expression
 
 
 @dataclass(frozen=True)
@@ -37,6 +28,8 @@ class Variables:
     transfers: cp.Variable
     size: cp.Expression
     order_size: cp.Expression
+    squared_size: cp.Variable | None
+    squared_order: cp.Variable | None
     turnover: cp.Variable
     cost: cp.Expression
     balance: cp.Variable
@@ -45,6 +38,7 @@ class Variables:
     uncertainty: cp.Variable | None
     arrived: cp.Variable
     kept: cp.Variable
+    charged: cp.Expression
     rows: tuple[cp.Constraint, ...]
 
 
@@ -65,12 +59,15 @@ def declare(market: Market, shape: Structure, slots: Slots, needs_turnover: bool
     delta = cp.Variable(len(market.assets), name="delta")
     rows.append(delta == slots("exposure") + incidence(market.asset_of, len(market.assets)) @ x)
     balance, arrived, kept = _balances(market, t, cost, slots, rows)
+    ordered = _order_size(x, size, shape, slots, rows)
     return Variables(
         positions=x,
         trades=z,
         transfers=t,
         size=size,
-        order_size=_order_size(x, size, shape, slots, rows),
+        order_size=ordered,
+        squared_size=_squared(size, shape.bent, "squared_size", rows),
+        squared_order=_squared(ordered, shape.initial_bent, "squared_order", rows),
         turnover=turnover,
         cost=cost,
         balance=balance,
@@ -79,6 +76,7 @@ def declare(market: Market, shape: Structure, slots: Slots, needs_turnover: bool
         uncertainty=_uncertainty(x, shape, slots, rows),
         arrived=arrived,
         kept=kept,
+        charged=_charged(kept, shape, rows),
         rows=tuple(rows),
     )
 
@@ -90,11 +88,11 @@ def _sizes(x: cp.Variable, shape: Structure, rows: list[cp.Constraint]) -> cp.Ex
     if len(free):
         w = cp.Variable(len(free), name="free_size")
         rows += [w >= x[free], w >= -x[free]]
-        size = size + incidence(_spread(free, x.size), len(free)).T @ w
+        size = size + incidence(spread(free, x.size), len(free)).T @ w
     return size
 
 
-def _spread(chosen: Index, n: int) -> Index:
+def spread(chosen: Index, n: int) -> Index:
     """Owner array (n,): position within `chosen`, −1 for what is not chosen."""
     owner = np.full(n, -1, dtype=np.int64)
     owner[chosen] = np.arange(len(chosen))
@@ -112,7 +110,16 @@ def _order_size(
     rows += [w >= x[chosen] + slots("open.buys"), w >= slots("open.sells") - x[chosen]]
     rest = np.ones(x.size)
     rest[chosen] = 0.0
-    return cp.multiply(rest, size) + incidence(_spread(chosen, x.size), len(chosen)).T @ w
+    return cp.multiply(rest, size) + incidence(spread(chosen, x.size), len(chosen)).T @ w
+
+
+def _squared(size: cp.Expression, chosen: Index, name: str, rows: list[cp.Constraint]) -> cp.Variable | None:
+    """q ≥ size² for rates that grow with the position; None where no schedule has one."""
+    if not len(chosen):
+        return None
+    q = cp.Variable(len(chosen), name=name)
+    rows.append(q >= cp.square(size[chosen]))
+    return q
 
 
 def _costs(z: cp.Variable, shape: Structure, slots: Slots, rows: list[cp.Constraint]) -> cp.Expression:
@@ -122,16 +129,18 @@ def _costs(z: cp.Variable, shape: Structure, slots: Slots, rows: list[cp.Constra
     rows.append(c[instrument] >= cp.multiply(slots("cost.slopes"), z[instrument]) + slots("cost.intercepts"))
     if not shape.has_impact:
         return c
-    # p ≥ |z|^(3/2) through z² ≤ p·r, r² ≤ w, |z| ≤ w: two rotated cones per instrument.
+    # p ≥ |z|^(3/2) through w² ≤ p·r, r² ≤ w, |z| ≤ w: two rotated cones per instrument.
     p, r, w = (cp.Variable(z.size, name=name) for name in ("impact", "impact_root", "impact_size"))
+    total = cp.Variable(z.size, name="cost_with_impact")
     one = np.ones(z.size)
     rows += [
         w >= z,
         w >= -z,
         cp.SOC(p + r, cp.vstack([2 * w, p - r]), axis=0),
         cp.SOC(w + one, cp.vstack([2 * r, w - one]), axis=0),
+        total == c + cp.multiply(slots("cost.impact"), p),
     ]
-    return c + cp.multiply(slots("cost.impact"), p)
+    return total
 
 
 def _balances(
@@ -148,6 +157,17 @@ def _balances(
     left = slots("collateral.balance") - out @ (t + cp.multiply(slots("transfer.cost"), t))
     rows += [arrived == left + before @ t, balance == arrived - paid, kept == left + into @ t, t >= 0]
     return balance, arrived, kept
+
+
+def _charged(kept: cp.Variable, shape: Structure, rows: list[cp.Constraint]) -> cp.Expression:
+    """What of the balances is charged: a debt is charged nothing, and no credit is given for it."""
+    if not len(shape.debts):
+        return kept
+    credit = cp.Variable(len(shape.debts), name="credit", nonneg=True)
+    rows.append(credit >= kept[shape.debts])
+    rest = np.ones(kept.size)
+    rest[shape.debts] = 0.0
+    return cp.multiply(rest, kept) + incidence(_spread(shape.debts, kept.size), len(shape.debts)).T @ credit
 
 
 def _factors(
@@ -187,34 +207,3 @@ def _uncertainty(
     u = cp.Variable(x.size, name="funding_uncertainty")
     rows.append(u == cp.multiply(slots("funding.uncertainty"), x))
     return u
-
-
-def margin(
-    market: Market, shape: Structure, slots: Slots, v: Variables, s: int
-) -> tuple[Margin, list[cp.Constraint]]:
-    """Equity and maintenance margin under stress s: concave and convex, by affine pieces."""
-    rows: list[cp.Constraint] = []
-    gain = cp.multiply(slots(f"stress.{s}.pnl"), v.positions)
-    if shape.has_size_loss:
-        gain = gain - cp.multiply(slots(f"stress.{s}.size_loss"), v.size)
-    pockets = len(market.pockets)
-    worth = cp.Variable(pockets, name=f"worth_{s}")
-    rows.append(
-        worth
-        == cp.multiply(slots(f"stress.{s}.pocket"), v.balance) + incidence(market.pocket_of, pockets) @ gain
-    )
-    counted: cp.Expression = worth
-    cut = shape.haircut_pockets
-    if len(cut):
-        q = cp.Variable(len(cut), name=f"counted_{s}")
-        rows += [q <= worth[cut], q <= cp.multiply(slots(f"stress.{s}.counted"), worth[cut])]
-        whole = np.ones(pockets)
-        whole[cut] = 0.0
-        counted = cp.multiply(whole, worth) + incidence(_spread(cut, pockets), len(cut)).T @ q
-    m = cp.Variable(v.positions.size, name=f"maintenance_{s}")
-    at = shape.margin.instrument
-    spread = sp.csr_array(incidence(at, v.positions.size).T)
-    rows.append(
-        spread @ m >= cp.multiply(slots(f"stress.{s}.rate"), spread @ v.size) - slots(f"stress.{s}.deduction")
-    )
-    return Margin(counted, m), rows

@@ -201,8 +201,8 @@ def _stresses(tree: _Tree) -> Iterator[Problem]:
             moves += [(*path, key, entry) for entry in tree.entries(*path, key)]
         for where in moves:
             move = tree.number(units.parse_fraction, *where)
-            if move is not None and move < -1:
-                yield tree.problem(where, "a price cannot fall by more than 100%; write at least -100%")
+            if move is not None and move <= -1:
+                yield tree.problem(where, "a price cannot fall by 100% or more; write more, such as -99%")
 
 
 def _withdrawals(tree: _Tree) -> Iterator[Problem]:

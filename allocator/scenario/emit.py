@@ -31,7 +31,17 @@ def canonical_bytes(scenario: Scenario) -> bytes:
     snapshot = values["snapshot"]
     if isinstance(snapshot, dict):
         values["snapshot"] = {key: item for key, item in snapshot.items() if key != "folder"}
+    # Nor the files of venue tables: what they say is in the values here and in the digests of the tables.
+    venues = values["venues"]
+    if isinstance(venues, dict):
+        values["venues"] = {name: _without_table(entry) for name, entry in venues.items()}
     return "".join(_map_lines(values, scenario_shape(), 0)).encode("utf-8")
+
+
+def _without_table(venue: Plain) -> Plain:
+    if not isinstance(venue, dict):
+        return venue
+    return {key: item for key, item in venue.items() if key != "table"}
 
 
 def _resolved(scenario: Scenario) -> dict[str, Plain]:

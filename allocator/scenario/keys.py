@@ -86,6 +86,11 @@ def scenario_shape() -> Shape:
     return _of_model(Scenario)
 
 
+def model_shape(model: type[BaseModel]) -> Shape:
+    """The shape of another file that is validated like a scenario."""
+    return _of_model(model)
+
+
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name most like ``name``, None when none is close."""
     by_lower = {item.lower(): item for item in known}

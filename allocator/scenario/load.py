@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -29,7 +29,10 @@ from allocator.scenario.merge import (
 from allocator.scenario.messages import problems_of
 from allocator.scenario.reference import json_schema, reference_markdown
 from allocator.scenario.schema import Scenario
-from allocator.scenario.source import KeyPath, Node, Origin, Plain, plain, read_file, walk
+from allocator.scenario.source import KeyPath, Node, Origin, Plain, name_beside, plain, read_file, walk
+
+if TYPE_CHECKING:
+    from allocator.venues.table import VenueTable
 
 __all__ = [
     "LoadedScenario",
@@ -48,7 +51,8 @@ class LoadedScenario:
     """A validated scenario with its merged values as written, and the origin of each.
 
     `document` holds the values as written, `origins` the origin of each path (maps and lists too, and entries
-    removed with ``null``). `snapshot_folder` is None when no folder is named.
+    removed with ``null``). `snapshot_folder` is None when no folder is named. `tables` holds the venue table of
+    each venue that names one.
     """
 
     scenario: Scenario
@@ -56,6 +60,7 @@ class LoadedScenario:
     origins: Mapping[KeyPath, Origin]
     path: Path
     snapshot_folder: Path | None
+    tables: Mapping[str, VenueTable] = field(default_factory=dict)
 
     def origin(self, path: str | Sequence[str | int]) -> str:
         """``file.yaml:12``, ``--set`` or ``default`` for a key, dotted (``limits.btc.max``) or in parts.
@@ -94,12 +99,11 @@ def load_scenario(
     """Read, merge and validate a scenario; ``snapshot`` overrides the folder it names.
 
     Raises ScenarioError with every problem found, each with its ``file:line``. Nothing is executed, and only
-    the scenario and the files it extends are read.
+    the scenario, the files it extends and the venue tables it names are read.
     """
     path = Path(path)
     files = _read_chain(path)
-    notes = Notes()
-    tree = _merged(files, overlays, sets, notes)
+    tree, tables, notes = _with_tables(files, overlays, sets)
     main = Origin(files.main, 1)
     scenario, invalid = _validated(tree, main)
     problems = [*notes.problems, *invalid, *check(tree, main)]
@@ -107,7 +111,7 @@ def load_scenario(
         raise ScenarioError(sorted(dict.fromkeys(problems), key=_by_line))
     origins = {where: item.touched for where, item in walk(tree) if where} | notes.removed
     folder = snapshot if snapshot is not None else _snapshot_folder(scenario, tree, files)
-    return LoadedScenario(scenario, _document(tree), origins, path, folder)
+    return LoadedScenario(scenario, _document(tree), origins, path, folder, tables)
 
 
 def show_origin(loaded: LoadedScenario) -> list[tuple[str, str, str]]:
@@ -153,18 +157,30 @@ def _read_chain(path: Path) -> _Files:
             return _Files(trees, folders, path.name)
         if not isinstance(base.value, str) or not base.value:
             raise ScenarioError([Problem(str(base.origin), "extends: write the path of one scenario file")])
-        name, where, named_at = _base_name(name, base.value), where.parent / base.value, str(base.origin)
+        name, where, named_at = name_beside(name, base.value), where.parent / base.value, str(base.origin)
 
 
-def _base_name(name: str, extends: str) -> str:
-    # Relative to the main scenario's folder, and never with a folder of this machine: results are compared.
-    if Path(extends).is_absolute():
-        return PurePosixPath(Path(extends).as_posix()).name
-    return posixpath.normpath(posixpath.join(posixpath.dirname(name), Path(extends).as_posix()))
+def _with_tables(
+    files: _Files, overlays: Sequence[str], sets: Sequence[str]
+) -> tuple[Node, Mapping[str, VenueTable], Notes]:
+    """The merged scenario, its venue tables below every other layer, and what merging found."""
+    notes = Notes()
+    tree = _merged(files, overlays, sets, notes, default_layer())
+    entries = tree.entries().get("venues")
+    if entries is None or not any("table" in entry.entries() for entry in entries.entries().values()):
+        return tree, {}, notes
+    from allocator.venues.layer import named_tables, under  # only where a table is named: models take time
+
+    tables = named_tables(tree, files.folders)
+    # Merged again from the bottom: only now is known which tables lie there, for any layer may name one, and
+    # any layer may change or remove what they give.
+    notes = Notes()
+    tree = _merged(files, overlays, sets, notes, under(default_layer(), tree, tables))
+    return tree, tables, notes
 
 
-def _merged(files: _Files, names: Sequence[str], sets: Sequence[str], notes: Notes) -> Node:
-    tree = default_layer()
+def _merged(files: _Files, names: Sequence[str], sets: Sequence[str], notes: Notes, lowest: Node) -> Node:
+    tree = lowest
     overlays: dict[str, Node] = {}
     for layer in files.trees:
         _collect_overlays(layer, overlays, notes)

@@ -49,6 +49,7 @@ class PortfolioRule(Rules):
     grid: Annotated[list[GridMove], Field(min_length=1)]
     hedged: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Charge on min(long, short).")
     gross: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Charge on the gross.")
+    minimum: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Least margin, of the gross.")
     initial_factor: Annotated[Multiple, Field(ge=1)] = Field(description="Initial over maintenance margin.")
 
 
@@ -65,3 +66,8 @@ class MarginRules(Rules):
         "none", description="`long_short`: per asset, the larger of the longs' and the shorts' margin."
     )
     portfolio: dict[str, PortfolioRule] = Field({}, description="By asset; replaces tiers and leverage.")
+
+
+def needs_tiers(rules: MarginRules, asset: str) -> bool:
+    """Whether instruments of this asset are margined by tiers (and a leverage), not by a rule of their own."""
+    return asset not in rules.quadratic and asset not in rules.portfolio

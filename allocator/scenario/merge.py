@@ -39,9 +39,9 @@ def default_layer() -> Node:
     return from_plain({"limits": DEFAULT_LIMITS}, DEFAULT)
 
 
-def merge(base: Node, over: Node, notes: Notes) -> Node:
-    """Lay the scenario map ``over`` upon ``base``."""
-    return _merge(base, over, scenario_shape(), (), notes)
+def merge(base: Node, over: Node, notes: Notes, shape: Shape | None = None) -> Node:
+    """Lay the map ``over`` upon ``base``; ``shape`` is that of a scenario unless another is given."""
+    return _merge(base, over, scenario_shape() if shape is None else shape, (), notes)
 
 
 def _merge(base: Node, over: Node, shape: Shape | None, path: KeyPath, notes: Notes) -> Node:

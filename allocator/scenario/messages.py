@@ -15,35 +15,42 @@ from allocator.scenario.source import KeyPath, Node, Origin
 _BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_short"}
 
 
-def problems_of(error: ValidationError, tree: Node, main: Origin) -> list[Problem]:
-    """Translate every error; ``tree`` gives the lines, ``main`` stands for the whole scenario."""
+def problems_of(
+    error: ValidationError, tree: Node, main: Origin, shape: Shape | None = None
+) -> list[Problem]:
+    """Translate every error; ``tree`` gives the lines, ``main`` stands for the whole file.
+
+    ``shape`` is what the file may hold: a scenario unless another is given.
+    """
+    root = scenario_shape() if shape is None else shape
     details = error.errors(include_url=False)
-    meant = {_meant(detail) for detail in details if detail["type"] == "extra_forbidden"}
+    meant = {_meant(detail, root) for detail in details if detail["type"] == "extra_forbidden"}
     found: dict[KeyPath, tuple[Problem, bool]] = {}
     for detail in details:
         # A misspelt key is one mistake, not two.
         if detail["type"] == "missing" and detail["loc"] in meant:
             continue
-        path, shape = _locate(detail["loc"])
-        problem = _problem(detail, path, shape, tree, main)
-        found.setdefault(path, (problem, shape is not None and _is_union(shape)))
+        path, here = _locate(detail["loc"], root)
+        message = _message(detail, path, here, root, tree)
+        problem = _problem(detail, path, message, tree, main)
+        found.setdefault(path, (problem, here is not None and _is_union(here)))
     # A union also complains that the whole is not its first choice; the deeper error says more.
     deeper = {path[:end] for path in found for end in range(len(path))}
     return [problem for path, (problem, union) in found.items() if not (union and path in deeper)]
 
 
-def _meant(detail: ErrorDetails) -> tuple[str | int, ...]:
+def _meant(detail: ErrorDetails, root: Shape) -> tuple[str | int, ...]:
     *above, name = detail["loc"]
-    return (*above, nearest(str(name), _siblings(detail["loc"])) or "")
+    return (*above, nearest(str(name), _siblings(detail["loc"], root)) or "")
 
 
 def _is_union(shape: Shape) -> bool:
     return bool(shape.choices) and (shape.entries is not None or shape.items is not None)
 
 
-def _locate(location: tuple[str | int, ...]) -> tuple[KeyPath, Shape | None]:
+def _locate(location: tuple[str | int, ...], root: Shape) -> tuple[KeyPath, Shape | None]:
     """The path in the file: pydantic's location without the names of kinds and of union members."""
-    shape: Shape | None = scenario_shape()
+    shape: Shape | None = root
     path: list[str | int] = []
     labelled = False
     for part in location:
@@ -86,19 +93,18 @@ def source_at(tree: Node, path: KeyPath, main: Origin) -> Origin:
     return main
 
 
-def _problem(detail: ErrorDetails, path: KeyPath, shape: Shape | None, tree: Node, main: Origin) -> Problem:
-    kind = detail["type"]
-    if kind in ("union_tag_not_found", "union_tag_invalid"):
+def _problem(detail: ErrorDetails, path: KeyPath, message: str, tree: Node, main: Origin) -> Problem:
+    if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         path = (*path, "kind")
     source = source_at(tree, path, main)
-    return Problem(str(source), f"{dotted(path) or 'scenario'}: {_message(detail, path, shape, tree)}")
+    return Problem(str(source), f"{dotted(path) or 'scenario'}: {message}")
 
 
-def _message(detail: ErrorDetails, path: KeyPath, shape: Shape | None, tree: Node) -> str:
+def _message(detail: ErrorDetails, path: KeyPath, shape: Shape | None, root: Shape, tree: Node) -> str:
     kind, name = detail["type"], str(path[-1]) if path else ""
     write = shape.write if shape is not None else "another value"
     if kind == "extra_forbidden":
-        known = _siblings(detail["loc"])
+        known = _siblings(detail["loc"], root)
         return f"unknown key; {suggest(name, known)}"
     if kind == "missing":
         return f"missing; write {write}{_other_entries(tree, path)}"
@@ -123,8 +129,8 @@ def _message(detail: ErrorDetails, path: KeyPath, shape: Shape | None, tree: Nod
     return f"{value} is not allowed; write {write}" + (f"; did you mean `{near}`?" if near else "")
 
 
-def _siblings(location: tuple[str | int, ...]) -> Mapping[str, object]:
-    shape: Shape | None = scenario_shape()
+def _siblings(location: tuple[str | int, ...], root: Shape) -> Mapping[str, object]:
+    shape: Shape | None = root
     for part in location[:-1]:
         if shape is not None and part in shape.kinds:
             shape = shape.kinds[str(part)]

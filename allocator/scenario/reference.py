@@ -32,6 +32,8 @@ number has no dimension. `yes` and `no` are text; write `true` or `false`. Times
 **Layers**, later ones win: the default limits, the file named by `extends` (relative to the file that names
 it), the file itself, its overlays in the order given with `--overlay`, then each `--set dotted.key=value`.
 
+- A venue that names a `table` starts from it (below the default limits): fees, margin rules and liquidation
+  penalty. The table also fills cells that the snapshot's `instruments` leave out, and `margin_tiers`.
 - Maps merge; lists and values replace.
 - In a map whose keys are names of your choice (`<name>` below), a layer may add a whole entry, or remove one
   with `null`. `--set` adds one as `--set 'stresses.crash={move: -30%}'`. Every other key must be one of those
@@ -54,6 +56,11 @@ def json_schema() -> Json:
     folder = {"type": "string", "description": "The snapshot folder."}
     full["properties"]["snapshot"] = {"anyOf": [full["properties"]["snapshot"], folder]}
     definitions["Scenario"] = full
+    # A venue table gives the fees, so that only a venue without one must state them.
+    venue = _map(definitions["Venue"])
+    needed = [key for key in venue["required"] if key != "fees"]
+    either: list[Plain] = [{"required": ["fees"]}, {"required": ["table"]}]
+    definitions["Venue"] = {**venue, "required": needed, "anyOf": either}
     _use_defaults(definitions)
     partial = {_PARTIAL + name: _loosen(item) for name, item in definitions.items()}
     overlay = _with_keys(partial[f"{_PARTIAL}Scenario"], {"use": _names("Overlays applied before this one.")})

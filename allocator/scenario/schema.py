@@ -9,20 +9,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
+from allocator.scenario.base import Model, NonNegative, Positive
+from allocator.scenario.forecasts import Forecasts
 from allocator.scenario.margin_rules import MarginRules
-from allocator.units import Fraction, FundingRate, Hours, Multiple, Usd, Yearly
+from allocator.units import Fraction, Hours, Multiple, Usd, Yearly
 
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 Names = Literal["all"] | list[str]
-
-
-class Model(BaseModel):
-    """Frozen, strict about keys, finite numbers only."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Horizons(Model):
@@ -87,6 +81,9 @@ class Venue(Model):
 
     exchange: str | None = Field(None, description="Name of the exchange in the tables; default: the key.")
     account: str = Field("main", description="Name of the account in the tables.")
+    table: str | None = Field(
+        None, description="Venue table below this entry: a name of the package, or a file ending in .yaml."
+    )
     fees: Fees
     haircuts: dict[str, Annotated[Fraction, Field(ge=0, le=1)]] = Field(
         description="Accepted collateral: currency and the share of its value that does not count."
@@ -96,6 +93,9 @@ class Venue(Model):
     default_probability: Annotated[Yearly, Field(ge=0)] = Field(0.0, description="That the venue fails.")
     recovery: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Share got back then.")
     margin: MarginRules = Field(MarginRules(), description="Where margin is more than a rate per bracket.")
+    liquidation_penalty: dict[str, Annotated[Fraction, Field(ge=0, le=1)]] = Field(
+        {}, description="By asset or `all`: share of the position a liquidation costs. For people; no effect."
+    )
 
 
 class Instruments(Model):
@@ -104,61 +104,11 @@ class Instruments(Model):
     venue: str
     symbols: Names
     assets: list[str] | None = Field(None, description="Keep only these underlyings of the selection.")
-    leverage: Annotated[Multiple, Field(gt=0)]
+    leverage: Annotated[Multiple, Field(gt=0)] | None = None
     on_missing: Literal["error", "drop"] = Field("error", description="When a symbol or its data is missing.")
     no_trade: bool = Field(False, description="Keep the position as it is.")
     reduce_only: bool = Field(False, description="The position may only shrink.")
     max_position: Annotated[Usd, Field(ge=0)] | None = Field(None, description="|x| of each instrument.")
-
-
-class AssetForecast(Model):
-    """Asset covariance over the decision horizon."""
-
-    method: Literal["ewma", "given"] = "ewma"
-    half_life: Annotated[Hours, Field(gt=0)] = 30 * 24.0
-    window: Annotated[Hours, Field(gt=0)] = 120 * 24.0
-    factors: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Keep this many factors, the rest is idiosyncratic; default: all."
-    )
-    daily_volatility: dict[str, Annotated[Fraction, Field(gt=0)]] = Field({}, description="For `given`.")
-    correlation: Annotated[float, Field(ge=0, lt=1)] = Field(0.7, description="For `given`: every pair.")
-    floor: Annotated[Fraction, Field(ge=0)] = Field(0.005, description="Least daily volatility.")
-
-
-class BasisForecast(Model):
-    """Venue basis: a mean-reverting level, so its change saturates with the horizon."""
-
-    method: Literal["estimated", "given"] = "estimated"
-    level: Annotated[Fraction, Field(ge=0)] = Field(0.0006, description="For `given`: sd of the basis level.")
-    half_life: Annotated[Hours, Field(gt=0)] = Field(2.0, description="For `given`: of a deviation.")
-    floor: Annotated[Fraction, Field(gt=0)] = Field(0.0003, description="Least sd over the decision horizon.")
-
-
-class CurrencyForecast(Model):
-    """Quote and collateral currencies against USD."""
-
-    daily_volatility: dict[str, Annotated[Fraction, Field(ge=0)]] = Field(
-        description="Sd of a day's change against USD, one entry for every stablecoin in use."
-    )
-    floor: Annotated[Fraction, Field(ge=0)] = 0.0002
-
-
-class FundingForecast(Model):
-    """Expected funding: the venue's indication first, then an EWMA that reverts to the long run."""
-
-    half_life: Annotated[Hours, Field(gt=0)] = Field(7 * 24.0, description="EWMA of settled rates.")
-    long_run: FundingRate = Field(0.0001 / 8, description="Level to which the forecast reverts.")
-    reversion: Annotated[Hours, Field(gt=0)] = Field(7 * 24.0, description="Half-life of the reversion.")
-    window: Annotated[Hours, Field(gt=0)] = 30 * 24.0
-
-
-class Forecasts(Model):
-    """Everything the program believes about the future."""
-
-    assets: AssetForecast = AssetForecast()
-    basis: BasisForecast = BasisForecast()
-    currencies: CurrencyForecast
-    funding: FundingForecast = FundingForecast()
 
 
 class Impact(Model):
@@ -404,7 +354,7 @@ class Scenario(Model):
     forecasts: Forecasts
     objective: Objective
     limits: dict[str, Limit] = Field(description="What must hold, by name.")
-    stresses: dict[str, Stress] = {}
+    stresses: dict[str, Stress] = Field({}, description="Joint shocks, by name.")
     orders: Orders = Orders()
 
     def when(self, snapshot_time: datetime) -> datetime:

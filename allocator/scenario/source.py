@@ -8,10 +8,11 @@ numbers, booleans, null, lists and maps. Plain scalars follow the core schema of
 from __future__ import annotations
 
 import math
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from ruamel.yaml import YAML
@@ -145,6 +146,16 @@ def read_file(path: Path, name: str, named_at: str | None = None) -> Node:
     if not isinstance(tree.value, dict):
         raise ScenarioError([Problem(str(tree.origin), "a scenario is a map; write `key: value` lines")])
     return tree
+
+
+def name_beside(name: str, other: str) -> str:
+    """What lines of the file ``other`` are called by, when the file called ``name`` names it.
+
+    Relative to the main scenario's folder, and never with a folder of this machine: results are compared.
+    """
+    if Path(other).is_absolute():
+        return PurePosixPath(Path(other).as_posix()).name
+    return posixpath.normpath(posixpath.join(posixpath.dirname(name), Path(other).as_posix()))
 
 
 def parse(text: str, name: str, *, lines: bool = True) -> Node:

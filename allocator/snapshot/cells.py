@@ -51,7 +51,8 @@ def _ready(column: Column, cells: pd.Series) -> pd.DatetimeIndex | Vector | None
     return None
 
 
-def _is_missing(cell: object) -> bool:
+def is_missing(cell: object) -> bool:
+    """Whether a raw cell is empty: blank text, None, NaN or NaT."""
     if isinstance(cell, str):
         return not cell.strip()
     return cell is None or cell is pd.NaT or cell is pd.NA or (isinstance(cell, float) and math.isnan(cell))
@@ -72,7 +73,7 @@ def _each(
     faults: dict[tuple[type, object], str] = {}
     for key in dict.fromkeys(keys):
         parsed[key] = blank
-        if _is_missing(key[1]):
+        if is_missing(key[1]):
             if not column.blank:
                 faults[key] = _empty(column)
             continue

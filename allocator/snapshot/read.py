@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from allocator.snapshot.checks import check_tables
 from allocator.snapshot.columns import TABLES, Table, did_you_mean
 from allocator.snapshot.digest import table_digest
 from allocator.snapshot.faults import line_source
+
+if TYPE_CHECKING:
+    from allocator.venues.fill import FromTable, VenueTables
 
 _SUFFIXES = (".csv", ".parquet")
 
@@ -30,7 +33,8 @@ class SnapshotData:
     decimals ``decimal.Decimal`` objects, whole numbers int64. The index, named ``line``, is the csv line
     (the header is line 1), or the row counted from 1 of a parquet file or an inline table. ``newest`` is the
     newest ``time`` of all tables, ``digests`` their content hashes, ``sources`` file names or ``inline``;
-    ``notes`` are repairs worth a line in the log.
+    ``notes`` are repairs worth a line in the log. ``from_tables`` says, by venue and symbol, what was filled
+    from venue tables.
     """
 
     tables: Mapping[str, pd.DataFrame]
@@ -38,6 +42,7 @@ class SnapshotData:
     digests: Mapping[str, str]
     sources: Mapping[str, str]
     notes: tuple[Problem, ...] = ()
+    from_tables: Mapping[tuple[str, str], FromTable] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,14 @@ class _Raw:
 
 
 def read_snapshot(
-    folder: Path | None, inline: Mapping[str, list[dict[str, Any]]], required: Iterable[str]
+    folder: Path | None,
+    inline: Mapping[str, list[dict[str, Any]]],
+    required: Iterable[str],
+    venues: VenueTables | None = None,
 ) -> SnapshotData:
     """Read and check the tables of ``folder``; rows in ``inline`` replace the file of that table.
+
+    ``venues`` fill contract terms that `instruments` leaves out, and `margin_tiers` of symbols without any.
 
     Raises DataError listing every problem of every table: source is ``prices.csv:123`` (csv line, parquet
     row) or the table's name; the message says what is wrong and what to write instead.
@@ -67,27 +77,55 @@ def read_snapshot(
     for name in required:
         if name not in TABLES:
             raise ValueError(f"required table {name!r} is not declared; tables are {', '.join(TABLES)}")
-        if name not in sources:
+        if name not in sources and not (name == "margin_tiers" and venues is not None):
             problems.append(_missing_table(name, folder))
     tables: dict[str, pd.DataFrame] = {}
+    used: dict[tuple[str, str], FromTable] = {}
     for name in sources:
         raw = (
             _inline_raw(name, inline[name], problems) if name in inline else _file_raw(files[name], problems)
         )
+        if raw is not None and name == "instruments" and venues is not None:
+            raw, used = _with_terms(raw, sources[name], venues, problems)
         frame = _typed(TABLES[name], sources[name], raw, problems) if raw is not None else None
         if frame is not None:
             tables[name] = frame
     tables, notes = _with_whole_minutes(tables, sources)
+    # The age of a snapshot is that of its own tables, whatever the date of a venue table.
+    newest = [frame["time"].max() for frame in tables.values() if len(frame)]
+    if venues is not None:
+        tables, used, more = _with_tiers(tables, venues, used)
+        sources = {"margin_tiers": "venue tables"} | sources
+        notes += more
     problems += check_tables(tables, sources)
     if problems:
         raise DataError(problems)
-    newest = [frame["time"].max() for frame in tables.values() if len(frame)]
     if not newest:
         raise DataError(
             [Problem(str(folder or "snapshot"), "no table has a row: write prices and instruments")]
         )
     digests = {name: table_digest(TABLES[name], frame) for name, frame in tables.items()}
-    return SnapshotData(tables, max(newest).to_pydatetime(), digests, sources, tuple(notes))
+    return SnapshotData(tables, max(newest).to_pydatetime(), digests, sources, tuple(notes), used)
+
+
+def _with_terms(
+    raw: _Raw, source: str, venues: VenueTables, problems: list[Problem]
+) -> tuple[_Raw | None, dict[tuple[str, str], FromTable]]:
+    """`instruments` with the terms that venue tables give; None where some are stated nowhere."""
+    from allocator.venues.fill import fill_terms  # only where a scenario names a table
+
+    filled = fill_terms(raw.cells, lambda i: line_source(source, "instruments", raw.lines[i]), venues)
+    problems += filled.problems
+    return (None if filled.cells is None else _Raw(filled.cells, raw.lines)), filled.used
+
+
+def _with_tiers(
+    tables: dict[str, pd.DataFrame], venues: VenueTables, used: dict[tuple[str, str], FromTable]
+) -> tuple[dict[str, pd.DataFrame], dict[tuple[str, str], FromTable], list[Problem]]:
+    from allocator.venues.fill import with_tiers
+
+    tiers, used, notes = with_tiers(tables, venues, used)
+    return (tables if tiers is None else {**tables, "margin_tiers": tiers}), used, notes
 
 
 def _table_files(folder: Path, problems: list[Problem]) -> dict[str, Path]:

@@ -181,6 +181,12 @@ class Outcome:
         found: dict[str, Any] = json.loads(self.out, parse_constant=_no_constant)
         return found
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Standard output as a JSON list."""
+        found: list[dict[str, Any]] = json.loads(self.out, parse_constant=_no_constant)
+        return found
+
 
 def _no_constant(name: str) -> float:
     raise AssertionError(f"{name} in JSON")

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from models.covariance import (
     RiskModel,
-    ewma_covariance,
     factor_form,
     floor_volatility,
     scale_to_horizon,

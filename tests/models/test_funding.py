@@ -74,7 +74,7 @@ def test_shrinkage():
 
 def test_indication_first_then_decay_to_the_long_run():
     times = settlement_times(MIDNIGHT, 8.0, MIDNIGHT + 2 * HOUR, MIDNIGHT + 24 * 60 * HOUR)
-    model = MeanReversion(level=5e-4, long_run=1e-4, half_life_hours=14.0)
+    model = MeanReversion((5e-4,), (14.0,), long_run=1e-4)
     rates = expected_rates(times, MIDNIGHT + 2 * HOUR, 8.0, 9e-4, model)
     assert rates[0] == 9e-4
     assert rates[1] == pytest.approx(1e-4 + 4e-4 * 0.5)  # 14 h after as_of
@@ -91,7 +91,7 @@ def test_indication_first_then_decay_to_the_long_run():
 def test_expected_rates_refuse_other_clocks(hours, message):
     with pytest.raises(ValueError, match=message):
         expected_rates(
-            [MIDNIGHT + h * HOUR for h in hours], MIDNIGHT, 8.0, None, MeanReversion(1e-4, 1e-4, 24.0)
+            [MIDNIGHT + h * HOUR for h in hours], MIDNIGHT, 8.0, None, MeanReversion((1e-4,), (24.0,), 1e-4)
         )
 
 

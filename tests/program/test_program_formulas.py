@@ -15,8 +15,7 @@ from allocator.audit.limits import limit_values
 from allocator.program.build import Program
 from allocator.program.coefficients import COST
 
-LOW = ("free_size", "order_size", "turnover", "cost", "impact", "maintenance_")  # bounded from below
-HIGH = ("counted_",)
+LOW = ("free_size", "order_size", "turnover", "cost", "impact", "credit")  # bounded from below
 
 
 def tighten(program, decision):
@@ -29,8 +28,8 @@ def tighten(program, decision):
         fixed.append(program.variables.transfers == decision.transfers / book)
     ties = cp.Problem(cp.Minimize(0), [*tied, *fixed])
     named = {v: v.name() for v in ties.variables()}
-    goal = [cp.sum(v) for v, name in named.items() if name in LOW or name.startswith(LOW[-1])]
-    goal += [-cp.sum(v) for v, name in named.items() if name.startswith(HIGH)]
+    goal = [cp.sum(v) for v, name in named.items() if name in LOW or name.startswith("maintenance_")]
+    goal += [-cp.sum(v) for v, name in named.items() if name.startswith("counted_")]
     tightest = cp.Problem(cp.Minimize(sum(goal)), ties.constraints)
     tightest.solve(cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
     for row in program.limits:

@@ -101,7 +101,7 @@ BAD = [
     ("  impact:", "  mode: min_variance\n  impact:", "mode:", "`min_variance` needs `objective.cost_budget`"),
     ("  impact:", "  mode: min_cost\n  impact:", "mode:", "`min_cost` needs `objective.volatility_limit`"),
     ("  impact:", '  tie_break: "1e-3"\n  impact:', "tie_break", "write a number"),
-    ("{move: -30%}", "{move: -130%}", "-130%", "cannot fall by more than 100%"),
+    ("{move: -30%}", "{move: -130%}", "-130%", "cannot fall by 100% or more"),
     ("{move: -30%}", "{basis: {okkx: 1%}}", "okkx", "`okkx` is not among `venues`; did you mean `okx`?"),
     ("{move: -30%}", "-30%", "-30%", "stresses.crash: `-30%` is not allowed; write a map of keys"),
     ("name: minimal", "name: minimal\nas_of: 2026-09-01T00:00:00", "as_of", "names no time zone"),

@@ -1,0 +1,202 @@
+"""What the snapshot's funding history says about the coming settlements, and how far to trust it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from allocator.errors import Problem
+from allocator.market.types import Funding
+from allocator.market.universe import Findings, Listing
+from allocator.scenario.forecasts import Forecasts, FundingForecast
+from models.arrays import Vector
+from models.funding import MeanReversion, ewma_rate, expected_rates, holding_cost, settlement_times
+from models.funding_errors import LEAST_PRINTS, AverageLadder, conditional_error_sd, past_errors
+
+# Weight of all instruments' past errors against one's own; of 0.5, 0.75 and 1 the best likelihood of the
+# errors of recorded funding of 2023 and of autumn 2024, on 45 and on 90 days of history.
+_POOLING = 0.75
+_NAMED = 5
+
+
+class _History(NamedTuple):
+    """One instrument's funding: settled rates per hour and their ages in hours, and what comes next.
+
+    `indicated` is the newest indication of the next settlement, None without one; `last` the latest
+    settlement stated, `interval` its length in hours.
+    """
+
+    hourly: Vector
+    ages: Vector
+    indicated: float | None
+    last: datetime
+    interval: float
+
+    @classmethod
+    def of(cls, rows: pd.DataFrame, as_of: datetime) -> _History:
+        """From the rows of one instrument, in order of settlement, then of when they were known."""
+        hours = (rows["settlement_time"] - as_of).dt.total_seconds().to_numpy() / 3600
+        early = (rows["time"] < rows["settlement_time"]).to_numpy()
+        rate = rows["rate"].to_numpy(dtype=float)
+        intervals = rows["interval_hours"].to_numpy(dtype=float)
+        settled = ~early & (hours <= 0)  # an indication that has passed is not what was paid
+        coming = rate[hours == hours[hours > 0].min()] if (hours > 0).any() else rate[:0]
+        return cls(
+            hourly=rate[settled] / intervals[settled],
+            ages=-hours[settled],
+            indicated=float(coming[-1]) if len(coming) else None,
+            last=rows["settlement_time"].iloc[-1].to_pydatetime(),
+            interval=float(intervals[-1]),
+        )
+
+    def on_grid(self, rows: int) -> Vector:
+        """Settled rates per interval (rows,) at every interval back from the newest, NaN where none is known.
+
+        Of a time when settlements came more often, those between are left out.
+        """
+        column = np.full(rows, np.nan)
+        if len(self.ages):
+            back = (self.ages - self.ages.min()) / self.interval
+            place = np.rint(back).astype(int)
+            # Venues stamp settlements up to seconds late.
+            on = (np.abs(back - place) < 0.01) & (place < rows)
+            column[rows - 1 - place[on]] = self.hourly[on] * self.interval
+        return column
+
+
+class _Forecast(NamedTuple):
+    """One instrument's expected funding; `deviation` is its mean over the horizon less the long run."""
+
+    cost: float
+    total: float
+    due: int
+    deviation: float
+    next_rate: float
+    next_time: datetime
+
+
+def funding_forecast(
+    funding: pd.DataFrame,
+    listings: list[Listing],
+    forecasts: Forecasts,
+    as_of: datetime,
+    hours: float,
+    holding: float,
+    findings: Findings,
+) -> Funding:
+    """Expected funding per instrument: the indication first, then averages on their way to the long run."""
+    believed = forecasts.funding
+    histories = _histories(funding, listings, believed, as_of, findings)
+    if histories is None:
+        none = np.zeros(0)
+        return Funding(none, none, none, none, (), none, none)
+    found = [_forecast_one(history, believed, as_of, hours, holding) for history in histories]
+    return Funding(
+        cost=np.array([f.cost for f in found]),
+        total=np.array([f.total for f in found]),
+        uncertainty=hours / holding * _total_sd(histories, found, listings, believed, findings),
+        next_rate=np.array([f.next_rate for f in found]),
+        next_times=tuple(f.next_time for f in found),
+        interval_hours=np.array([history.interval for history in histories]),
+        cap=np.array([float(listing.row["funding_cap"]) for listing in listings]),
+    )
+
+
+def _histories(
+    funding: pd.DataFrame,
+    listings: list[Listing],
+    believed: FundingForecast,
+    as_of: datetime,
+    findings: Findings,
+) -> list[_History] | None:
+    """The history of each instrument; None with problems found."""
+    recent = funding[funding["settlement_time"] > as_of - timedelta(hours=believed.window)]
+    groups = dict(iter(recent.sort_values(["settlement_time", "time"]).groupby(["venue", "symbol"])))
+    missing = [listing for listing in listings if listing.key not in groups]
+    for listing in missing:
+        message = (
+            f"{listing.venue} {listing.symbol}: no settlement within forecasts.funding.window of "
+            f"{believed.window:g} h; add history or widen the window"
+        )
+        findings.problems.append(Problem("funding", message))
+    return None if missing else [_History.of(groups[listing.key], as_of) for listing in listings]
+
+
+def _forecast_one(
+    history: _History, believed: FundingForecast, as_of: datetime, hours: float, holding: float
+) -> _Forecast:
+    """One instrument's forecast."""
+    interval, long_run = history.interval, believed.long_run * history.interval
+    # At least the next settlement is known, also when none falls within the holding horizon.
+    horizon = as_of + timedelta(hours=holding)
+    until = max(horizon, as_of + timedelta(hours=interval))
+    times = settlement_times(history.last, interval, as_of, until)
+    rates = expected_rates(times, as_of, interval, history.indicated, _reverting(history, believed))
+    due = rates[: sum(time <= horizon for time in times)]
+    deviation = float(due.mean()) - long_run if len(due) else 0.0
+    cost = holding_cost(due, hours, holding)
+    return _Forecast(cost, float(due.sum()), len(due), deviation, float(rates[0]), times[0])
+
+
+def _reverting(history: _History, believed: FundingForecast) -> MeanReversion:
+    """The averages as of now, per settlement interval; without history, the long run."""
+    long_run = believed.long_run * history.interval
+    levels = (long_run, long_run, long_run)
+    if len(history.hourly):
+        last = float(history.hourly[np.argmin(history.ages)])
+        recent = ewma_rate(history.hourly, history.ages, believed.recent_half_life)
+        average = ewma_rate(history.hourly, history.ages, believed.half_life)
+        levels = (last * history.interval, recent * history.interval, average * history.interval)
+    reversions = (believed.last_reversion, believed.recent_reversion, believed.reversion)
+    return MeanReversion(levels, reversions, long_run)
+
+
+def _total_sd(
+    histories: list[_History],
+    found: list[_Forecast],
+    listings: list[Listing],
+    believed: FundingForecast,
+    findings: Findings,
+) -> Vector:
+    """Sd (n,) of the error of each instrument's funding over the holding horizon, from its past errors.
+
+    Instruments of one settlement interval are measured together, so that a new one has the errors of its
+    like. What has none, not even those, gets the largest of the others per hour, and a notice.
+    """
+    intervals = np.array([history.interval for history in histories])
+    per_hour = np.full(len(histories), np.nan)
+    for interval in np.unique(intervals):
+        mine = np.flatnonzero(intervals == interval)
+        # Per hour, so that one's largest error may stand for another's.
+        per_hour[mine] = _rate_sd([histories[i] for i in mine], [found[i] for i in mine], believed) / interval
+    unknown = np.flatnonzero(np.isnan(per_hour))
+    if unknown.size:
+        known = per_hour[np.isfinite(per_hour)]
+        per_hour[unknown] = known.max() if known.size else 0.0
+        names = ", ".join(f"{listings[i].venue} {listings[i].symbol}" for i in unknown[:_NAMED])
+        taken = "the largest of the others" if known.size else "none"
+        findings.notices.append(
+            f"fewer than {LEAST_PRINTS} settled funding rates of {names}"
+            f"{' and others' if unknown.size > _NAMED else ''}: as uncertainty of its funding, {taken} is taken"
+        )
+    return np.asarray(per_hour * intervals * np.array([f.due for f in found]))
+
+
+def _rate_sd(histories: list[_History], found: list[_Forecast], believed: FundingForecast) -> Vector:
+    """Sd (n,) of the error of the mean rate, for instruments of one interval; NaN without enough history."""
+    interval = histories[0].interval
+    rows = max((len(history.hourly) for history in histories), default=0)
+    due = max(forecast.due for forecast in found)
+    if rows < LEAST_PRINTS or due == 0:
+        return np.zeros(len(found)) if due == 0 else np.full(len(found), np.nan)
+    ladder = AverageLadder(
+        half_lives_hours=(believed.recent_half_life, believed.half_life),
+        reversions_hours=(believed.last_reversion, believed.recent_reversion, believed.reversion),
+        long_run=believed.long_run * interval,
+    )
+    rates = np.column_stack([history.on_grid(rows) for history in histories])
+    errors = past_errors(rates, interval, due, ladder)
+    return conditional_error_sd(errors, np.array([f.deviation for f in found]), _POOLING)

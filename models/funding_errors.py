@@ -1,0 +1,177 @@
+"""How wrong a funding forecast has been, and how wrong it may be now: errors on past rates, by level.
+
+Rates are fractions per settlement interval, of many instruments on one grid of settlements: (T, n), oldest
+first, NaN where none is known. Positive: longs pay shorts.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from models.arrays import BoolVector, IntVector, Vector, finite, fraction, indices, non_negative, positive
+
+LEAST_PRINTS = 12
+"""Fewer settled rates than this hold no forecast with a past to learn from and a future to be wrong about."""
+
+_LEAST_ERRORS = 3
+
+
+@dataclass(frozen=True)
+class AverageLadder:
+    """Which averages make the levels of a `models.funding.MeanReversion`, and how their gaps close, in hours.
+
+    The first level is the last print. `half_lives_hours` (J - 1,) are those of the EWMAs after it, rising;
+    `reversions_hours` (J,) of the gaps, that of the last print first. long_run: per settlement interval.
+    """
+
+    half_lives_hours: tuple[float, ...]
+    reversions_hours: tuple[float, ...]
+    long_run: float
+
+    def __post_init__(self) -> None:
+        positive("half_lives_hours", self.half_lives_hours)
+        positive("reversions_hours", self.reversions_hours)
+        finite("long_run", self.long_run)
+        if len(self.reversions_hours) != len(self.half_lives_hours) + 1:
+            raise ValueError("reversions_hours: give one for the last print, then one per half-life")
+
+
+class ForecastErrors(NamedTuple):
+    """Errors (O, n) of the mean rate over the next `settlements`, and how far from the long run it was seen.
+
+    errors: realised minus forecast. deviations: forecast minus long run. NaN where the future was unknown.
+    """
+
+    errors: Vector
+    deviations: Vector
+    settlements: int
+
+
+def past_errors(
+    rates: ArrayLike, step_hours: float, settlements: int, ladder: AverageLadder
+) -> ForecastErrors:
+    """Errors of the forecast by `ladder` at every past settlement that had a quarter of the history behind it.
+
+    The horizon is `settlements`, at most a quarter of the history: an error over longer would be one
+    observation. Forecasts use what was settled by then, without the venue's indication. Errors: ValueError
+    for infinity, fewer than 12 rows, settlements < 1.
+    """
+    table = np.asarray(rates, dtype=np.float64)
+    if table.ndim != 2 or bool(np.isinf(table).any()) or len(table) < LEAST_PRINTS:
+        raise ValueError(
+            f"rates {table.shape}: give at least {LEAST_PRINTS} rows of numbers, a column per instrument"
+        )
+    if settlements < 1:
+        raise ValueError(f"settlements is {settlements}: give a whole number >= 1")
+    step = float(positive("step_hours", step_hours))
+    first = len(table) // 4
+    horizon = min(settlements, first)
+    levels = [_last(table), *(_running_ewma(table, h / step) for h in ladder.half_lives_hours)]
+    ahead = np.arange(1, horizon + 1) * step
+    forecast = np.full(table.shape, ladder.long_run)
+    for level, longer, reversion in zip(
+        levels, [*levels[1:], ladder.long_run], ladder.reversions_hours, strict=True
+    ):
+        forecast = forecast + (level - longer) * float(np.mean(0.5 ** (ahead / reversion)))
+    origins = slice(first - 1, len(table) - horizon)
+    made = forecast[origins]
+    return ForecastErrors(_mean_ahead(table, horizon)[origins] - made, made - ladder.long_run, horizon)
+
+
+def conditional_error_sd(history: ForecastErrors, deviation_now: ArrayLike, pooling: float) -> Vector:
+    """Sd (n,) of the error of each mean rate forecast now, deviation_now (n,) away from the long run.
+
+    Variance m·max(1, (m + deviation_now²)/(m + D)), with m the mean squared error and D the mean squared
+    deviation of the past: about as wrong as usual, more where funding is further from its long run than
+    usual, as funding is wild away from it (over 2023 to 2025 a day's mean is missed by three to seven times
+    as much in the farthest fifth as in the nearest). Never less than usual: squeezes start from calm.
+    pooling in [0, 1]: weight of all instruments' m and D against the instrument's own, as a few weeks hold
+    few errors that are new; an instrument with fewer than 3 errors takes theirs alone. NaN only where no
+    instrument has 3.
+    """
+    now = finite("deviation_now", deviation_now)
+    if now.shape != history.errors.shape[1:]:
+        raise ValueError(f"deviation_now has shape {now.shape}: give one per instrument")
+    share = float(fraction("pooling", pooling))
+    known = np.isfinite(history.errors) & np.isfinite(history.deviations)
+    if not (known.sum(axis=0) >= _LEAST_ERRORS).any():
+        return np.full(now.size, np.nan)
+    squared_error = _pooled(history.errors, known, share)
+    squared_deviation = _pooled(history.deviations, known, share)
+    usual = squared_error + squared_deviation
+    ratio = np.divide(squared_error + now**2, usual, out=np.ones(now.size), where=usual > 0.0)
+    return np.asarray(np.sqrt(squared_error * np.maximum(ratio, 1.0)))
+
+
+def error_covariance(history: ForecastErrors, sd: ArrayLike, asset_of: ArrayLike) -> Vector:
+    """Covariance (n, n) of the errors: sd (n,) and one correlation among the instruments of each coin.
+
+    Perps of one coin share its demand for leverage: a common factor per coin and an own part each. The
+    correlation is the mean over the coin's pairs, on the rows both have, held within [0, 1) so that the
+    matrix is positive semidefinite; coins are taken as uncorrelated. asset_of (n,): the coin of each.
+    """
+    spread = non_negative("sd", sd)
+    owners = indices("asset_of", asset_of, max(int(np.max(asset_of, initial=0)) + 1, 1))
+    if spread.shape != history.errors.shape[1:] or owners.shape != spread.shape:
+        raise ValueError(f"sd {spread.shape} and asset_of {owners.shape}: give one per instrument")
+    correlation = np.eye(spread.size)
+    for coin in np.unique(owners):
+        mine = np.flatnonzero(owners == coin)
+        shared = _mean_correlation(history.errors[:, mine])
+        correlation[np.ix_(mine, mine)] = shared + (1.0 - shared) * np.eye(mine.size)
+    return np.asarray(correlation * np.outer(spread, spread))
+
+
+def _pooled(values: Vector, known: BoolVector, share: float) -> Vector:
+    """Mean square (n,) of the known values, `share` of it that of all columns with enough of them."""
+    count = known.sum(axis=0)
+    own = np.sum(np.where(known, values, 0.0) ** 2, axis=0) / np.maximum(count, 1)
+    enough = count >= _LEAST_ERRORS
+    weight = np.where(enough, share, 1.0)
+    return np.asarray((1.0 - weight) * own + weight * own[enough].mean())
+
+
+def _mean_correlation(errors: Vector) -> float:
+    found = []
+    for a in range(errors.shape[1]):
+        for b in range(a):
+            both = np.isfinite(errors[:, a]) & np.isfinite(errors[:, b])
+            first, second = errors[both, a], errors[both, b]
+            size = float(np.sqrt((first @ first) * (second @ second)))
+            if both.sum() >= _LEAST_ERRORS and size > 0.0:
+                found.append(float(first @ second) / size)
+    return min(max(float(np.mean(found)), 0.0), 1.0) if found else 0.0
+
+
+def _last(table: Vector) -> Vector:
+    """The newest known value at each row, NaN before the first."""
+    rows = np.where(np.isfinite(table), np.arange(len(table))[:, None], 0)
+    newest: IntVector = np.maximum.accumulate(rows, axis=0)
+    return np.asarray(np.take_along_axis(table, newest, axis=0))
+
+
+def _running_ewma(table: Vector, half_life_rows: float) -> Vector:
+    """The EWMA of all known values up to each row, NaN before the first."""
+    known = np.isfinite(table)
+    values, weights = np.where(known, table, 0.0), known.astype(np.float64)
+    decay = 0.5 ** (1.0 / half_life_rows)
+    for row in range(1, len(table)):
+        values[row] += decay * values[row - 1]
+        weights[row] += decay * weights[row - 1]
+    return np.divide(values, weights, out=np.full(table.shape, np.nan), where=weights > 0.0)
+
+
+def _mean_ahead(table: Vector, horizon: int) -> Vector:
+    """Mean (T, n) of the known values in the `horizon` rows after each; NaN where under half are known."""
+    known = np.isfinite(table)
+    none = np.zeros((1, table.shape[1]))
+    sums = np.vstack([none, np.cumsum(np.where(known, table, 0.0), axis=0)])
+    counts = np.vstack([none, np.cumsum(known, axis=0)])
+    mean = np.full(table.shape, np.nan)
+    rows = np.arange(len(table) - horizon)
+    seen = counts[rows + horizon + 1] - counts[rows + 1]
+    total = sums[rows + horizon + 1] - sums[rows + 1]
+    mean[rows] = np.divide(total, seen, out=np.full(total.shape, np.nan), where=seen >= horizon / 2)
+    return mean
