@@ -20,6 +20,7 @@ _MIN_PERSISTENCE = 0.01
 _MIN_PAIRS = 10
 _MAD_PER_SD = 0.6745
 _DETECTABLE = 2.0
+_ROUNDING = 1e-9
 
 
 def change_variance(level_sd: Number, reversion_per_hour: Number | float, hours: float) -> Number:
@@ -53,12 +54,36 @@ def fit_mean_reversion(levels: ArrayLike, step_hours: float) -> tuple[float, flo
     return float(seen.std(ddof=1)), reversion
 
 
+def change_sd(levels: ArrayLike, step_hours: float, hours: float, memory_hours: float) -> float:
+    """Sd of the change of basis levels (T,) over `hours`, from the changes seen; NaN where one is missing.
+
+    Root of the mean square of overlapping changes over `hours`, rounded up to whole steps of step_hours, with
+    weights 0.5^(age / memory_hours). Needs no model of the reversion: a basis that drifts over months but is
+    calm over a day has a wide level and small changes, which a level and a half-life together overstate.
+    Errors: ValueError for infinity, or fewer than 10 changes.
+    """
+    values, step = np.asarray(levels, dtype=np.float64), float(positive("step_hours", step_hours))
+    if values.ndim != 1 or bool(np.isinf(values).any()):
+        raise ValueError(f"levels {values.shape}: give one series of numbers, NaN where missing")
+    rows = max(math.ceil(float(positive("hours", hours)) / step - _ROUNDING), 1)
+    changes = values[rows:] - values[:-rows]
+    seen = np.isfinite(changes)
+    if seen.sum() < _MIN_PAIRS:
+        raise ValueError(
+            f"levels hold {seen.sum()} changes over {rows * step:g} h: give at least {_MIN_PAIRS}"
+        )
+    ages = (np.arange(changes.size)[::-1] * step)[seen]
+    # Ages count from the newest change, so that an old history does not underflow to zero weight.
+    weights = 0.5 ** ((ages - ages.min()) / float(positive("memory_hours", memory_hours)))
+    return math.sqrt(float(weights @ changes[seen] ** 2) / float(weights.sum()))
+
+
 def half_life_resolved(levels: ArrayLike, step_hours: float) -> bool:
     """Whether these basis levels (T,), NaN where missing, show a half-life at all at steps of `step_hours`.
 
     Without persistence, the lag-1 autocorrelation of n pairs has standard deviation 1/sqrt(n) (Bartlett
     1946). One below twice that is no evidence of a half-life as long as the step, and a reversion fitted to
-    it is one of the bounds of `fit_mean_reversion`: take the change as saturated, 2·s², or finer prices.
+    it is one of the bounds of `fit_mean_reversion`: within a step the change may be as wide as over one.
     Errors: as `fit_mean_reversion`.
     """
     reversion = fit_mean_reversion(levels, step_hours)[1]
@@ -71,9 +96,9 @@ def clipped_levels(levels: ArrayLike, limit_sds: float) -> Vector:
     """Levels (T,) moved to within limit_sds robust standard deviations of their median, NaN kept.
 
     A robust standard deviation is the median absolute deviation over 0.6745. One bad print of 5 % in a month
-    of hours makes a basis of 5 bp look like one of 19 bp and its half-life like none; a clip far out (10) cuts
-    that print and leaves a market's own tails. Where more than half the levels are equal there is no scale to
-    clip by, and they are returned as they are. Errors: ValueError for infinity or a limit <= 0.
+    of hours makes a basis of 5 bp look like one of 19 bp and its half-life like none; a clip far out (10)
+    cuts that print and leaves a market's own tails. Where more than half the levels are equal there is no
+    scale to clip by, and they are returned as they are. Errors: ValueError for infinity or a limit <= 0.
     """
     values, limit = np.asarray(levels, dtype=np.float64), float(positive("limit_sds", limit_sds))
     if values.ndim != 1 or bool(np.isinf(values).any()):

@@ -52,7 +52,7 @@ class ForecastErrors(NamedTuple):
 def past_errors(
     rates: ArrayLike, step_hours: float, settlements: int, ladder: AverageLadder
 ) -> ForecastErrors:
-    """Errors of the forecast by `ladder` at every past settlement that had a quarter of the history behind it.
+    """Errors of the forecast by `ladder` at every past settlement with a quarter of the history behind it.
 
     The horizon is `settlements`, at most a quarter of the history: an error over longer would be one
     observation. Forecasts use what was settled by then, without the venue's indication. Errors: ValueError
@@ -70,11 +70,10 @@ def past_errors(
     horizon = min(settlements, first)
     levels = [_last(table), *(_running_ewma(table, h / step) for h in ladder.half_lives_hours)]
     ahead = np.arange(1, horizon + 1) * step
-    forecast = np.full(table.shape, ladder.long_run)
-    for level, longer, reversion in zip(
-        levels, [*levels[1:], ladder.long_run], ladder.reversions_hours, strict=True
-    ):
-        forecast = forecast + (level - longer) * float(np.mean(0.5 ** (ahead / reversion)))
+    longer = [*levels[1:], np.full(table.shape, ladder.long_run)]
+    forecast = longer[-1]
+    for level, base, reversion in zip(levels, longer, ladder.reversions_hours, strict=True):
+        forecast = forecast + (level - base) * float(np.mean(0.5 ** (ahead / reversion)))
     origins = slice(first - 1, len(table) - horizon)
     made = forecast[origins]
     return ForecastErrors(_mean_ahead(table, horizon)[origins] - made, made - ladder.long_run, horizon)
@@ -160,7 +159,7 @@ def _running_ewma(table: Vector, half_life_rows: float) -> Vector:
     for row in range(1, len(table)):
         values[row] += decay * values[row - 1]
         weights[row] += decay * weights[row - 1]
-    return np.divide(values, weights, out=np.full(table.shape, np.nan), where=weights > 0.0)
+    return np.asarray(np.divide(values, weights, out=np.full(table.shape, np.nan), where=weights > 0.0))
 
 
 def _mean_ahead(table: Vector, horizon: int) -> Vector:

@@ -30,10 +30,13 @@ def test_a_wheel_has_every_module_and_only_the_packages(tmp_path):
         entry = next(name for name in names if name.endswith("entry_points.txt"))
         assert "hedge = allocator.cli:main" in archive.read(entry).decode()
     packaged = {name for name in names if ".dist-info/" not in name}
-    modules = {
+    sources = {
         path.relative_to(ROOT).as_posix()
         for package in ("allocator", "models")
-        for path in (ROOT / package).rglob("*.py")
+        for pattern in ("*.py", "py.typed", "*.yaml")
+        for path in (ROOT / package).rglob(pattern)
     }
-    assert packaged == modules | {"allocator/py.typed", "models/py.typed"}
+    assert sources <= packaged
+    assert all(name.endswith(".md") for name in packaged - sources)
+    assert {name.partition("/")[0] for name in packaged} == {"allocator", "models"}
     assert any(name.endswith("licenses/LICENSE") for name in names)

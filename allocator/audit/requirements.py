@@ -25,7 +25,7 @@ def share_name(kind: str, group: int) -> str:
 
 
 def expand_requirements(market: Market, decision: Decision, w: Weights, prices: Mapping[str, Vector]) -> None:
-    """Turn weights of what venues require into weights of instruments; adds what the bounds lose to the gap."""
+    """Turn weights of what venues require into weights of instruments; the gap takes what that loses."""
     scheme, x = market.scheme, decision.positions
     for s in np.flatnonzero(w.required.any(axis=1)):
         shock = Shock.of(market, int(s))

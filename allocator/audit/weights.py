@@ -16,9 +16,9 @@ class Weights:
     """Coefficients of the Lagrangian: what each function of an instrument, stress or route is worth.
 
     `linear`, `size`, `order_size`, `turnover`, `cost` (n,) multiply x, |x|, the size with open orders,
-    |trade| and the cash cost; `maintenance` (S, n) is of own brackets, `required` (S, V) of what a venue asks
-    for and `equity` (S, V) of what it counts, per stress; `initial` (V,) is of initial margin; `kept` (P,) and
-    `route` (R,) per dollar there; `risk` and `other` weigh the objective's terms; `gap` is what the limits
+    |trade| and the cash cost; per stress, `maintenance` (S, n) is of own brackets, `required` (S, V) of what
+    a venue asks for and `equity` (S, V) of what it counts; `initial` (V,) is of initial margin; `kept` (P,)
+    and `route` (R,) per dollar there; `risk` and `other` weigh the objective's terms; `gap` is what the limits
     add to the gap.
     """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,9 @@ def build_market(
         ex.check_age(tables[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
     for name in ("positions", "collateral"):
         ex.unknown_accounts(tables[name], name, scenario, findings)
-    listings = select(loaded, tables, as_of, findings)
+    listings = select(loaded, tables, as_of, findings, snapshot.from_tables)
+    if loaded.tables:
+        _report_tables(loaded, snapshot, listings, as_of, findings)
     findings.raise_if_any()
     reference = ex.reference_prices(tables["prices"], as_of, scenario.snapshot.max_age.prices, findings)
     tiers = newest_tiers(tables["margin_tiers"])
@@ -166,6 +169,20 @@ def build_market(
         notices=tuple(findings.notices),
     )
     return with_headroom(market)
+
+
+def _report_tables(
+    loaded: LoadedScenario,
+    snapshot: SnapshotData,
+    listings: list[Listing],
+    as_of: datetime,
+    findings: Findings,
+) -> None:
+    """What is doubtful or missing in the venue tables that the instruments rest on."""
+    from allocator.venues import notices  # only where a scenario names a table
+
+    findings.notices += notices.table_notices(loaded, snapshot.from_tables, listings, as_of)
+    findings.problems += notices.missing_open_interest(loaded, listings)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from allocator.market.types import Matrix
 from allocator.market.universe import INDEX, Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts
 from models.arrays import Vector
-from models.basis import change_variance, clipped_levels, fit_mean_reversion, floored, half_life_resolved
+from models.basis import (
+    change_sd,
+    change_variance,
+    clipped_levels,
+    fit_mean_reversion,
+    floored,
+    half_life_resolved,
+)
 from models.covariance import (
     RiskModel,
     asset_factor_form,
@@ -49,7 +56,13 @@ class Known:
         recent = self.prices[self.prices["time"] > self.as_of - timedelta(hours=window_hours)]
         if venue is not None:
             recent = recent[recent["venue"] == venue]
-        return recent.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
+        grid = recent.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
+        step = _step_hours(grid.index)
+        if not step > 0.0:
+            return grid
+        # A time without any price is a gap, not a longer step.
+        every = pd.date_range(grid.index[0], grid.index[-1], freq=pd.Timedelta(hours=step))
+        return grid.reindex(every) if grid.index.isin(every).all() else grid
 
 
 def _step_hours(times: pd.Index) -> float:
@@ -175,27 +188,39 @@ def basis_volatility(
     sd, thin, coarse = np.full(len(listings), forecast.floor), [], []
     for i, listing in enumerate(listings):
         levels = clipped_levels(_basis_levels(grid, listing), forecast.outlier_limit)
-        seen = np.isfinite(levels)
-        if seen.sum() < LEAST_ROWS or (seen[1:] & seen[:-1]).sum() < LEAST_ROWS:
-            thin.append(listing.symbol)
+        try:
+            estimate, seen = _change_sd(levels, step, known.hours, forecast.memory)
+        except ValueError:
+            thin.append(f"{listing.venue} {listing.symbol}")
             continue
-        if np.ptp(levels[seen]) == 0.0:
-            continue
-        level_sd, reversion = fit_mean_reversion(levels, step)
-        resolved = half_life_resolved(levels, step)
-        if not resolved:
+        if not seen:
             coarse.append(f"{listing.venue} {listing.symbol}")
-        # A half-life that cannot be seen may be of seconds: the change is then as wide as it gets.
-        variance = change_variance(level_sd, reversion, known.hours) if resolved else 2.0 * level_sd**2
-        sd[i] = floored(np.sqrt(variance), forecast.floor)
+        sd[i] = floored(estimate, forecast.floor)
     _report_basis(thin, coarse, step, findings)
     return sd
+
+
+def _change_sd(levels: Vector, step: float, hours: float, memory: float) -> tuple[float, bool]:
+    """Sd of the change over `hours`, and whether the step is fine enough to tell it.
+
+    ValueError when the levels are too few.
+    """
+    if np.isfinite(levels).sum() < LEAST_ROWS:
+        raise ValueError(f"fewer than {LEAST_ROWS} levels")
+    found = change_sd(levels, step, hours, memory)
+    if hours >= step or found == 0.0:
+        return found, True
+    if not half_life_resolved(levels, step):
+        return found, False
+    reversion = fit_mean_reversion(levels, step)[1]
+    part = change_variance(1.0, reversion, hours) / change_variance(1.0, reversion, step)
+    return found * float(np.sqrt(part)), True
 
 
 def _report_basis(thin: list[str], coarse: list[str], step: float, findings: Findings) -> None:
     if thin:
         message = (
-            f"fewer than {LEAST_ROWS} adjacent basis levels for {', '.join(thin[:_NAMED])}; "
+            f"fewer than {LEAST_ROWS} basis levels, or 10 changes, for {', '.join(thin[:_NAMED])}; "
             "add history or use forecasts.basis.method: given"
         )
         findings.problems.append(Problem("prices", message))
@@ -203,8 +228,8 @@ def _report_basis(thin: list[str], coarse: list[str], step: float, findings: Fin
         more = f" and {len(coarse) - _NAMED} more" if len(coarse) > _NAMED else ""
         findings.notices.append(
             f"prices every {step:g} h are too coarse to see the half-life of the basis of "
-            f"{', '.join(coarse[:_NAMED])}{more}: its change is taken as saturated; give finer prices, or "
-            "forecasts.basis.method: given"
+            f"{', '.join(coarse[:_NAMED])}{more}: over the decision horizon it is taken to change as much as "
+            f"over {step:g} h; give finer prices, or forecasts.basis.method: given"
         )
 
 

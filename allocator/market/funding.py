@@ -177,10 +177,11 @@ def _total_sd(
         known = per_hour[np.isfinite(per_hour)]
         per_hour[unknown] = known.max() if known.size else 0.0
         names = ", ".join(f"{listings[i].venue} {listings[i].symbol}" for i in unknown[:_NAMED])
+        more = " and others" if unknown.size > _NAMED else ""
         taken = "the largest of the others" if known.size else "none"
         findings.notices.append(
-            f"fewer than {LEAST_PRINTS} settled funding rates of {names}"
-            f"{' and others' if unknown.size > _NAMED else ''}: as uncertainty of its funding, {taken} is taken"
+            f"fewer than {LEAST_PRINTS} settled funding rates of {names}{more}: "
+            f"as uncertainty of its funding, {taken} is taken"
         )
     return np.asarray(per_hour * intervals * np.array([f.due for f in found]))
 

@@ -1,4 +1,4 @@
-"""How each account asks for margin, as arrays and groups: the rules of the venues met with the instruments."""
+"""How each account asks for margin, as arrays and groups: the venues' rules met with the instruments."""
 
 from __future__ import annotations
 

@@ -216,7 +216,8 @@ class Market:
     `side` (n,) is +1, −1, or 0 where a position may take either sign. `exposure` (A,) counts holdings and
     coin collateral; `hedged_exposure` (n,) is what each instrument hedges: its own asset's, plus beta times
     what is cross-hedged by it. `cushion_rate` (n,) is the marginal maintenance rate by which a price move
-    changes the margin required, taken at twice what the position may have to hedge. `cash` (C,) is stablecoins in and outside the venues.
+    changes the margin required, taken at twice what the position may have to hedge. `cash` (C,) is
+    stablecoins in and outside the venues.
     """
 
     as_of: datetime

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,6 +13,9 @@ from allocator.errors import DataError, Problem
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.margin_rules import needs_tiers
 from allocator.scenario.schema import Instruments, Scenario
+
+if TYPE_CHECKING:
+    from allocator.venues.fill import FromTable
 
 INDEX = "index"  # the `venue` of reference prices in the prices table
 
@@ -61,7 +64,11 @@ def newest(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def select(
-    loaded: LoadedScenario, tables: dict[str, pd.DataFrame], as_of: datetime, findings: Findings
+    loaded: LoadedScenario,
+    tables: dict[str, pd.DataFrame],
+    as_of: datetime,
+    findings: Findings,
+    from_tables: Mapping[tuple[str, str], FromTable],
 ) -> list[Listing]:
     """Every instrument that takes part, in the order of venues in the scenario, then symbols.
 
@@ -74,7 +81,7 @@ def select(
         (record["venue"], record["symbol"]): {str(name): value for name, value in record.items()}
         for record in listed.reset_index().to_dict("records")
     }
-    lacks = _data_check(scenario, tables, as_of)
+    lacks = _data_check(scenario, tables, as_of, from_tables)
     chosen: list[Listing] = []
     for name, selection in scenario.instruments.items():
         exchange = scenario.venues[selection.venue].exchange or selection.venue
@@ -133,7 +140,10 @@ def _symbols(
 
 
 def _data_check(
-    scenario: Scenario, tables: dict[str, pd.DataFrame], as_of: datetime
+    scenario: Scenario,
+    tables: dict[str, pd.DataFrame],
+    as_of: datetime,
+    from_tables: Mapping[tuple[str, str], FromTable],
 ) -> Callable[[str, str, Mapping[str, Any], bool], str | None]:
     """A function that says what an instrument lacks, or None."""
     limits = scenario.snapshot.max_age
@@ -156,8 +166,12 @@ def _data_check(
         for name, limit in ages.items():
             if name == "margin_tiers" and not tiered:
                 continue
+            given = from_tables.get((exchange, symbol)) if name == "margin_tiers" else None
             if (exchange, symbol) not in times[name].index:
-                return f"no row in {name}"
+                return f"no row in {name}" + _nor_in(given)
+            # Tables of the package are always older than a month: their age is a notice, not a fault.
+            if given is not None and given.tiers is not None:
+                continue
             if (reason := _too_old(name, times[name][(exchange, symbol)], as_of, limit)) is not None:
                 return reason
         reference = (INDEX, f"{row['asset']}/USD")
@@ -166,6 +180,14 @@ def _data_check(
         return _too_old(f"reference price {reference[1]}", times["prices"][reference], as_of, limits.prices)
 
     return lacks
+
+
+def _nor_in(given: FromTable | None) -> str:
+    if given is None:
+        return ""
+    if given.tiers is None:
+        return f", nor in {given.label}"
+    return f", and those of {given.label} are of {given.tiers:%Y-%m-%d}, after as_of"
 
 
 def _too_old(what: str, time: datetime, as_of: datetime, limit_hours: float) -> str | None:

@@ -156,9 +156,9 @@ def _net_delta(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     assert isinstance(spec.limit, schema.NetDelta)
     chosen = selected_assets(c.market, spec.limit.assets)
     subjects = tuple(c.market.assets[a] for a in chosen)
-    for field, sign in (("min", -1.0), ("max", 1.0)):
-        bound = c.slots(f"limits.{spec.key}.{field}")
-        yield _rows(spec, field, subjects, sign * c.v.delta[chosen], bound)
+    for edge, sign in (("min", -1.0), ("max", 1.0)):
+        bound = c.slots(f"limits.{spec.key}.{edge}")
+        yield _rows(spec, edge, subjects, sign * c.v.delta[chosen], bound)
 
 
 def _hedge_ratio(c: Context, spec: LimitSpec) -> Iterator[Rows]:
@@ -166,8 +166,8 @@ def _hedge_ratio(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     chosen = selected_assets(c.market, spec.limit.assets)
     subjects = tuple(c.market.assets[a] for a in chosen)
     hedged = cp.multiply(-np.sign(c.market.exposure[chosen]), c.asset_sum(chosen) @ c.v.positions)
-    for field, sign in (("min", -1.0), ("max", 1.0)):
-        yield _rows(spec, field, subjects, sign * hedged, c.slots(f"limits.{spec.key}.{field}"))
+    for edge, sign in (("min", -1.0), ("max", 1.0)):
+        yield _rows(spec, edge, subjects, sign * hedged, c.slots(f"limits.{spec.key}.{edge}"))
 
 
 def _gross(c: Context, spec: LimitSpec) -> Iterator[Rows]:

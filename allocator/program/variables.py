@@ -167,7 +167,7 @@ def _charged(kept: cp.Variable, shape: Structure, rows: list[cp.Constraint]) -> 
     rows.append(credit >= kept[shape.debts])
     rest = np.ones(kept.size)
     rest[shape.debts] = 0.0
-    return cp.multiply(rest, kept) + incidence(_spread(shape.debts, kept.size), len(shape.debts)).T @ credit
+    return cp.multiply(rest, kept) + incidence(spread(shape.debts, kept.size), len(shape.debts)).T @ credit
 
 
 def _factors(

@@ -61,6 +61,9 @@ class BasisForecast(Model):
     outlier_limit: Positive = Field(
         10.0, description="For `estimated`: levels are cut this many robust sds from their median."
     )
+    memory: Annotated[Hours, Field(gt=0)] = Field(
+        15 * 24.0, description="For `estimated`: half-life of the weight of past changes."
+    )
     level: Annotated[Fraction, Field(ge=0)] = Field(0.0006, description="For `given`: sd of the basis level.")
     half_life: Annotated[Hours, Field(gt=0)] = Field(2.0, description="For `given`: of a deviation.")
     floor: Annotated[Fraction, Field(gt=0)] = Field(0.0003, description="Least sd over the decision horizon.")

@@ -51,8 +51,8 @@ class LoadedScenario:
     """A validated scenario with its merged values as written, and the origin of each.
 
     `document` holds the values as written, `origins` the origin of each path (maps and lists too, and entries
-    removed with ``null``). `snapshot_folder` is None when no folder is named. `tables` holds the venue table of
-    each venue that names one.
+    removed with ``null``). `snapshot_folder` is None when no folder is named. `tables` holds the venue table
+    of each venue that names one.
     """
 
     scenario: Scenario

@@ -69,5 +69,5 @@ class MarginRules(Rules):
 
 
 def needs_tiers(rules: MarginRules, asset: str) -> bool:
-    """Whether instruments of this asset are margined by tiers (and a leverage), not by a rule of their own."""
+    """Whether perps of this asset are margined by tiers and a leverage, not by a rule of their own."""
     return asset not in rules.quadratic and asset not in rules.portfolio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -31,8 +32,7 @@ def problems_of(
         if detail["type"] == "missing" and detail["loc"] in meant:
             continue
         path, here = _locate(detail["loc"], root)
-        message = _message(detail, path, here, root, tree)
-        problem = _problem(detail, path, message, tree, main)
+        problem = _problem(detail, path, _Place(tree, main, root, here))
         found.setdefault(path, (problem, here is not None and _is_union(here)))
     # A union also complains that the whole is not its first choice; the deeper error says more.
     deeper = {path[:end] for path in found for end in range(len(path))}
@@ -93,18 +93,29 @@ def source_at(tree: Node, path: KeyPath, main: Origin) -> Origin:
     return main
 
 
-def _problem(detail: ErrorDetails, path: KeyPath, message: str, tree: Node, main: Origin) -> Problem:
+@dataclass(frozen=True)
+class _Place:
+    """Where an error is: the file's tree and its stand-in, what it may hold, and what may stand here."""
+
+    tree: Node
+    main: Origin
+    root: Shape
+    shape: Shape | None
+
+
+def _problem(detail: ErrorDetails, path: KeyPath, place: _Place) -> Problem:
     if detail["type"] in ("union_tag_not_found", "union_tag_invalid"):
         path = (*path, "kind")
-    source = source_at(tree, path, main)
-    return Problem(str(source), f"{dotted(path) or 'scenario'}: {message}")
+    source = source_at(place.tree, path, place.main)
+    return Problem(str(source), f"{dotted(path) or 'scenario'}: {_message(detail, path, place)}")
 
 
-def _message(detail: ErrorDetails, path: KeyPath, shape: Shape | None, root: Shape, tree: Node) -> str:
+def _message(detail: ErrorDetails, path: KeyPath, place: _Place) -> str:
+    shape, tree = place.shape, place.tree
     kind, name = detail["type"], str(path[-1]) if path else ""
     write = shape.write if shape is not None else "another value"
     if kind == "extra_forbidden":
-        known = _siblings(detail["loc"], root)
+        known = _siblings(detail["loc"], place.root)
         return f"unknown key; {suggest(name, known)}"
     if kind == "missing":
         return f"missing; write {write}{_other_entries(tree, path)}"

@@ -58,7 +58,8 @@ def json_schema() -> Json:
     definitions["Scenario"] = full
     # A venue table gives the fees, so that only a venue without one must state them.
     venue = _map(definitions["Venue"])
-    needed = [key for key in venue["required"] if key != "fees"]
+    required = venue["required"]
+    needed: list[Plain] = [key for key in required if key != "fees"] if isinstance(required, list) else []
     either: list[Plain] = [{"required": ["fees"]}, {"required": ["table"]}]
     definitions["Venue"] = {**venue, "required": needed, "anyOf": either}
     _use_defaults(definitions)

@@ -51,8 +51,8 @@ class VenueTables:
 class FromTable:
     """What one instrument takes from its venue's table `label`.
 
-    `cells` were filled, `unverified` are those of them (and `margin_tiers`) from memory only, `differing` says
-    in words where snapshot and table disagree; `tiers` is the date of tiers that come from the table.
+    `cells` were filled; `unverified` are those of them (and `margin_tiers`) from memory only; `differing`
+    says in words where snapshot and table disagree; `tiers` is the date of tiers that come from the table.
     """
 
     label: str
@@ -94,13 +94,14 @@ def fill_terms(cells: RawCells, at: Callable[[int], str], tables: VenueTables) -
             columns[column.name] = own
         if gaps:
             problems.append(_in_neither(column.name, [keys[i] for i in gaps], at(gaps[0]), found))
-    used = {key: _use(found[key], terms[key], taken[key], _differing(cells, keys, key, terms)) for key in found}
+    used = {
+        key: _use(table, terms[key], taken[key], _differing(cells, keys.index(key), terms[key]))
+        for key, table in found.items()
+    }
     return Filled(None if problems else columns, used, problems)
 
 
-def _in_neither(
-    column: str, keys: Sequence[Key], where: str, found: Mapping[Key, VenueTable]
-) -> Problem:
+def _in_neither(column: str, keys: Sequence[Key], where: str, found: Mapping[Key, VenueTable]) -> Problem:
     key = keys[0]
     more = f" (and {len(keys) - 1} more rows)" if len(keys) > 1 else ""
     message = f"`{column}` of {' '.join(key)} is neither here nor in {found[key].label}"
@@ -112,16 +113,13 @@ def _use(table: VenueTable, terms: Terms, taken: list[str], differing: list[str]
     return FromTable(table.label, tuple(taken), tuple(doubtful), tuple(differing))
 
 
-def _differing(
-    cells: RawCells, keys: Sequence[Key], key: Key, terms: Mapping[Key, Terms]
-) -> list[str]:
+def _differing(cells: RawCells, row: int, terms: Terms) -> list[str]:
     """Cells that snapshot and table state differently, in words."""
-    row, said = keys.index(key), terms[key]
     words = []
     for column in STATIC_COLUMNS:
-        if column.name not in cells or column.name not in said.stated:
+        if column.name not in cells or column.name not in terms.stated:
             continue
-        own, theirs = list(cells[column.name][row : row + 1])[0], said.cells[column.name]
+        (own,), theirs = cells[column.name][row : row + 1], terms.cells[column.name]
         if not is_missing(own) and _differ(own, theirs):
             words.append(f"{column.name} is {own} in the snapshot and {theirs}")
     return words

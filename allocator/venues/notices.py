@@ -61,7 +61,7 @@ def _old_tiers(
         if use is not None and use.tiers is not None and (as_of - use.tiers).total_seconds() > limit * 3600:
             old.setdefault((listing.venue, use.label, use.tiers), []).append(listing.symbol)
     return [
-        f"{venue}: margin tiers of {', '.join(symbols)} are of {time:%Y-%m-%d} ({label}); compare with the venue"
+        f"{venue}: margin tiers of {', '.join(symbols)} are those of {time:%Y-%m-%d} in {label}"
         for (venue, label, time), symbols in old.items()
     ]
 
@@ -78,9 +78,10 @@ def missing_open_interest(loaded: LoadedScenario, listings: Sequence[Listing]) -
         if asset in loaded.scenario.venues[listing.venue].margin.open_interest:
             continue
         cap = group.caps[asset]
+        key = f"venues.{listing.venue}.margin.open_interest.{asset}.open_interest"
         message = (
-            f"initial margin of {listing.symbol} rises with the market's open interest, from ${cap.lower:,.0f} "
-            f"to ${cap.upper:,.0f}; write venues.{listing.venue}.margin.open_interest.{asset}.open_interest"
+            f"initial margin of {listing.symbol} rises as the market's open interest goes from "
+            f"${cap.lower:,.0f} to ${cap.upper:,.0f}; write it as {key}"
         )
         source = str(table.at("open_interest", "caps", asset))
         problems[listing.venue, asset] = Problem(source, message)

@@ -1,7 +1,7 @@
 """What a venue table may say. Its numbers carry units as in a scenario, its groups name their source.
 
-A table holds what changes rarely: fees, contract terms, funding rules, margin. What changes by the hour (spread,
-volume, open interest, prices) is the snapshot's. A cell that is not known is left out, never guessed.
+A table holds what changes rarely: fees, contract terms, funding rules, margin. What changes by the hour
+(spread, volume, open interest, prices) is the snapshot's. A cell that is not known is left out, not guessed.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ KEYS = {
     "positions": "venue account symbol asset previous_usd target_usd rounded_usd trade_usd target_contracts "
     "target_coins trade_contracts trade_coins funding_usd trading_usd",
     "transfers": "from to currency amount_usd cost_usd",
-    "venues": "venue account equity_usd initial_margin_usd maintenance_margin_usd margin_ratio liquidation_move "
-    "worst_stress worst_stress_equity_usd",
+    "venues": "venue account equity_usd initial_margin_usd maintenance_margin_usd margin_ratio "
+    "liquidation_move worst_stress worst_stress_equity_usd",
     "limits": "name kind value bound slack unit shadow_price_usd source",
     "audit": "passed max_violation_usd duality_gap_usd scale_usd rounded",
 }
@@ -278,7 +278,7 @@ def test_show_with_origins(tmp_path, hedge: Hedge):
         row["key"]: (row["value"], row["origin"])
         for row in hedge("show", path, "--origin", "--json", "--set", "limits.gross.max=$7m").rows
     }
-    assert rows["limits.gross.max"] == ("$7m", "--set")
+    assert rows["limits.gross.max"] == ("$7000000", "--set")
     assert rows["horizons.holding"][1] == "small.yaml:3"
     assert rows["limits.hedge_side.kind"][1] == "default"
 
