@@ -18,8 +18,8 @@ class Weights:
     `linear`, `size`, `order_size`, `turnover`, `cost` (n,) multiply x, |x|, the size with open orders,
     |trade| and the cash cost; per stress, `maintenance` (S, n) is of own brackets, `required` (S, V) of what
     a venue asks for and `equity` (S, V) of what it counts; `initial` (V,) is of initial margin; `kept` (P,)
-    and `route` (R,) per dollar there; `risk` and `other` weigh the objective's terms; `gap` is what the limits
-    add to the gap.
+    and `route` (R,) per dollar there; `risk` and `other` weigh the objective's terms; `gap` is what the
+    limits add to the gap.
     """
 
     linear: Vector

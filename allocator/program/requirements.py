@@ -78,10 +78,15 @@ def _required(rows: Rows, s: int) -> cp.Expression:
         bent = cp.multiply(slots(f"stress.{s}.bend"), v.squared_size)
         margin = margin + at @ (incidence(spread(shape.bent, n), len(shape.bent)).T @ bent)
     rows.ties.append(at @ m >= margin)
-    total = incidence(market.venue_of, len(market.accounts)) @ cp.multiply(market.scheme.alone, m)
+    total = _venue_sum(market) @ m
     notional = slots(f"stress.{s}.notional")
     scaled = (cp.multiply(notional, v.positions), cp.multiply(notional, v.size))
     return total + _groups(rows, str(s), m, [(*scaled, 1.0)])
+
+
+def _venue_sum(market: Market) -> sp.csr_array:
+    """(V, n): sums over each venue the instruments that are margined by themselves."""
+    return incidence(np.where(market.scheme.alone > 0, market.venue_of, -1), len(market.accounts))
 
 
 def initial(rows: Rows) -> cp.Expression:
@@ -92,7 +97,7 @@ def initial(rows: Rows) -> cp.Expression:
     if len(shape.initial_bent):
         bent = cp.multiply(slots("margin.initial_bend"), v.squared_order)
         own = own + incidence(spread(shape.initial_bent, n), len(shape.initial_bent)).T @ bent
-    total = incidence(market.venue_of, len(market.accounts)) @ cp.multiply(market.scheme.alone, own)
+    total = _venue_sum(market) @ own
     if not (market.scheme.netting or market.scheme.portfolios):
         return total
     asked = cp.Variable(n, name="initial")
