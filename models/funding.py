@@ -1,9 +1,8 @@
-"""Funding: when it settles, what rate to expect, what holding costs and how uncertain that is.
+"""Funding: when it settles, what rate to expect and what holding costs.
 
 Positive rate: longs pay shorts. A rate is a fraction *per settlement interval* unless said otherwise.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,8 +17,6 @@ _PERCENT_MEDIAN = 20e-4
 _DEFAULT_PERCENT = 0.01
 _DEFAULT_SHARE = 0.2
 _DEFAULT_COUNT = 10
-_MAX_AUTOCORRELATION = 0.99
-_MIN_HISTORY = 3
 
 
 @dataclass(frozen=True)
@@ -126,38 +123,6 @@ def holding_cost(rates: ArrayLike, decision_hours: float, holding_hours: float) 
     > 0: a long pays. decision_hours h <= holding_hours H.
     """
     return _horizon_share(decision_hours, holding_hours) * float(np.sum(finite("rates", rates)))
-
-
-def funding_uncertainty(
-    history: ArrayLike, settlements: int, decision_hours: float, holding_hours: float
-) -> float:
-    """Standard deviation of `holding_cost` (>= 0, per USD and decision horizon) from past rates (T,).
-
-    history: one rate per settlement interval, equally spaced. settlements: how many fall within the holding
-    horizon, n. The sum has standard deviation n·sd(mean of n draws), and as funding persists,
-    Var(mean) = s²/n·(1 + 2·sum_{j<n} (1 - j/n)·rho^j), rho the lag-1 autocorrelation, held within [0, 0.99].
-    This is the spread around the long-run rate, whatever the level is now: `models.funding_errors` measures
-    the error of the forecast itself.
-    """
-    values = finite("history", history)
-    if values.ndim != 1 or values.size < _MIN_HISTORY:
-        raise ValueError(
-            f"history has shape {values.shape}: give at least {_MIN_HISTORY} rates in time order"
-        )
-    if settlements < 0:
-        raise ValueError(f"settlements is {settlements}: give a whole number >= 0")
-    share = _horizon_share(decision_hours, holding_hours)
-    if settlements == 0:
-        return 0.0
-    centred = values - values.mean()
-    total = float(centred @ centred)
-    if total == 0.0:
-        return 0.0
-    rho = min(max(float(centred[1:] @ centred[:-1]) / total, 0.0), _MAX_AUTOCORRELATION)
-    lags = np.arange(1, settlements)
-    inflation = 1.0 + 2.0 * float(np.sum((1.0 - lags / settlements) * rho**lags))
-    variance = total / (values.size - 1)
-    return share * settlements * math.sqrt(variance / settlements * inflation)
 
 
 def looks_like_percent(rates: ArrayLike, interval_hours: float) -> str | None:

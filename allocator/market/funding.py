@@ -18,7 +18,7 @@ from models.funding_errors import LEAST_PRINTS, AverageLadder, conditional_error
 
 # Weight of all instruments' past errors against one's own; of 0.5, 0.75 and 1 the best likelihood of the
 # errors of recorded funding of 2023 and of autumn 2024, on 45 and on 90 days of history.
-_POOLING = 0.75
+POOLING = 0.75
 _NAMED = 5
 
 
@@ -200,4 +200,4 @@ def _rate_sd(histories: list[_History], found: list[_Forecast], believed: Fundin
     )
     rates = np.column_stack([history.on_grid(rows) for history in histories])
     errors = past_errors(rates, interval, due, ladder)
-    return conditional_error_sd(errors, np.array([f.deviation for f in found]), _POOLING)
+    return conditional_error_sd(errors, np.array([f.deviation for f in found]), POOLING)

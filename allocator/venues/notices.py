@@ -36,7 +36,7 @@ def _of_venue(loaded: LoadedScenario, venue: str) -> list[str]:
     table = loaded.tables[venue]
     notices = []
     for path, group, cells in groups(table):
-        if path[0] not in ("fees", "margin", "open_interest", "liquidation_penalty"):
+        if path[0] not in ("fees", "margin", "open_interest"):
             continue
         place = ("margin", "open_interest") if path[0] == "open_interest" else path
         doubtful = [

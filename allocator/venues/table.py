@@ -19,7 +19,7 @@ from models.margin import Brackets, bracket_deductions
 
 Cell = str | int | float
 SYMBOL = re.compile(r"(?P<base>[^/:\s]+)/(?P<quote>[^/:\s]+):(?P<settle>[^/:\s]+)")
-_BUNDLE = re.compile(r"(?:10{2,}|1M|[kK](?=[A-Z]{2,}))(?P<asset>[A-Z]\w*)")
+_BUNDLE = re.compile(r"(?:10{2,}|1M|k)(?P<asset>[A-Z]\w*)")
 _COLUMNS = tuple(name for name in ContractTerms.model_fields if name not in Group.model_fields)
 _DECIMALS = ("contract_size", "lot_contracts", "tick", "min_contracts", "min_notional_usd")
 

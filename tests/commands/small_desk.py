@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ def _perps(pattern: str) -> str:
     return _rows(pattern, [(AS_OF, *key, mark) for key, mark in zip(SYMBOLS, MARKS, strict=True)])
 
 
+def _settlements(hours: int) -> list[str]:
+    """The last sixteen, the newest at as_of."""
+    last = datetime(2026, 11, 20)
+    return [f"{last - k * timedelta(hours=hours):%Y-%m-%dT%H:%MZ}" for k in reversed(range(16))]
+
+
 _HEAD = "time,venue,symbol"
 TABLES: Mapping[str, str] = {
     "instruments": f"""\
@@ -96,22 +103,16 @@ min_contracts,min_notional_usd,coins_per_unit,funding_interval_hours,funding_cap
 {AS_OF},index,USDC/USD,1
 {_perps("{0},{1},{2},{3}")}""",
     "funding": f"{_HEAD},settlement_time,rate,interval_hours\n"
-    + _rows(
-        "{0},okx,{1},{0},{2},8",
-        [
-            (time, symbol, rate)
-            for symbol, rate in (("BTC/USDT:USDT", 0.0001), ("ETH/USDT:USDT", 0.00008))
-            for time in ("2026-11-19T08:00Z", "2026-11-19T16:00Z", AS_OF)
-        ],
-    )
-    + _rows("{0},binance,BTC/USD:BTC,{0},0.0001,8", [("2026-11-19T16:00Z",), (AS_OF,)])
-    + _rows(
-        "{0},hyperliquid,{1},{0},0.0000125,1",
-        [
-            (time, symbol)
-            for symbol in ("BTC/USDC:USDC", "ETH/USDC:USDC")
-            for time in ("2026-11-19T22:00Z", "2026-11-19T23:00Z", AS_OF)
-        ],
+    + "".join(
+        f"{time},{venue},{symbol},{time},{rate},{hours}\n"
+        for venue, symbol, rate, hours in (
+            ("okx", "BTC/USDT:USDT", "0.0001", 8),
+            ("okx", "ETH/USDT:USDT", "0.00008", 8),
+            ("binance", "BTC/USD:BTC", "0.0001", 8),
+            ("hyperliquid", "BTC/USDC:USDC", "0.0000125", 1),
+            ("hyperliquid", "ETH/USDC:USDC", "0.0000125", 1),
+        )
+        for time in _settlements(hours)
     ),
     "books": f"{_HEAD},side,level,price,size_contracts\n"
     + "".join(

@@ -189,27 +189,19 @@ def test_equity_is_collateral_gains_and_costs(tmp_path, hedge: Hedge):
 
 @pytest.mark.parametrize("columns", [80, 200])
 @pytest.mark.parametrize("scenario", ["daily.yaml", "infeasible.yaml"])
-def test_the_page_fits_and_is_plain_when_piped(tmp_path, daily, columns, scenario):
-    env = {"COLUMNS": str(columns), "TERM": "xterm-256color"}
-    outcome = finish(
-        spawn("allocate", ROOT / "scenarios" / scenario, "--out", daily.parent, cwd=tmp_path, env=env)
-    )
+def test_the_page_fits_its_width(daily, hedge: Hedge, monkeypatch, columns, scenario):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    outcome = hedge("allocate", ROOT / "scenarios" / scenario, "--out", daily.parent)
     assert outcome.code == (0 if scenario == "daily.yaml" else 3), outcome.err
-    assert "\x1b" not in outcome.out
     assert max(map(cell_len, outcome.out.splitlines())) <= columns
-    for part in (
-        ["Orders", "Venues after the orders", "Audit passed"]
-        if outcome.code == 0
-        else ["No orders were written", "daily.yaml:"]
-    ):
+    done = ("Orders", "Venues after the orders", "Audit passed", daily.name)
+    for part in done if outcome.code == 0 else ("No orders were written", "daily.yaml:"):
         assert part in outcome.out
-    assert outcome.code == 3 or daily.name in outcome.out
 
 
 def test_a_reader_that_has_gone_is_no_error(tmp_path, daily):
     for command in (
         ["show"],
-        ["show", "--origin"],
         ["allocate", "--out", daily.parent],
         ["allocate", "--json", "--out", daily.parent],
     ):
@@ -222,12 +214,13 @@ def test_a_reader_that_has_gone_is_no_error(tmp_path, daily):
 
 
 def test_a_poor_terminal_gets_escapes(tmp_path, daily):
-    env = {"PYTHONIOENCODING": "ascii"}
+    env = {"PYTHONIOENCODING": "ascii", "TERM": "xterm-256color"}
     outcome = finish(
         spawn("allocate", ROOT / "scenarios" / "daily.yaml", "--out", daily.parent, cwd=tmp_path, env=env)
     )
     assert (outcome.code, outcome.err) == (0, "")
     assert "\\u2212" in outcome.out
+    assert "\x1b" not in outcome.out  # no colours in a pipe
 
 
 def test_verbosity(tmp_path, hedge: Hedge):

@@ -249,11 +249,14 @@ def test_old_leftovers_are_cleared_and_young_ones_are_not(tmp_path, desk, hedge:
     assert left == {".partial-young"}
 
 
-def test_many_at_once(tmp_path, desk):
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.long)])
+def test_many_at_once(tmp_path, desk, count):
     """Processes that allocate the same at the same time all succeed, and there is one folder."""
-    started = [spawn("allocate", desk, "--out", tmp_path / "runs", "--json", cwd=tmp_path) for _ in range(3)]
+    started = [
+        spawn("allocate", desk, "--out", tmp_path / "runs", "--json", cwd=tmp_path) for _ in range(count)
+    ]
     outcomes = [finish(process) for process in started]
-    assert [outcome.code for outcome in outcomes] == [0, 0, 0], [outcome.err for outcome in outcomes]
+    assert [outcome.code for outcome in outcomes] == [0] * count, [outcome.err for outcome in outcomes]
     assert len({outcome.out for outcome in outcomes}) == 1
     run = only_run(tmp_path / "runs")
     assert runs.find(tmp_path / "runs", run.name) is not None

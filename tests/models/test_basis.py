@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.basis import MIN_REVERSION_PER_HOUR, change_variance, fit_mean_reversion, floored
+from models.basis import (
+    MIN_REVERSION_PER_HOUR,
+    change_sd,
+    change_variance,
+    clipped_levels,
+    fit_mean_reversion,
+    floored,
+    half_life_resolved,
+)
 
 
 def ornstein_uhlenbeck(sd, reversion, count, seed=3):
@@ -91,3 +99,58 @@ def test_bad_numbers():
         change_variance(1e-4, 0.0, 24.0)
     with pytest.raises(ValueError, match="floor"):
         floored(1e-4, -1e-4)
+
+
+@pytest.mark.parametrize("hours", [1.0, 4.0, 24.0])
+def test_measured_changes_are_those_of_the_process(hours):
+    levels = ornstein_uhlenbeck(6e-4, 0.2, 60_000)
+    levels[np.random.default_rng(1).random(levels.size) < 0.2] = np.nan
+    expected = math.sqrt(change_variance(6e-4, 0.2, hours))
+    assert change_sd(levels, 1.0, hours, 1e9) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_slow_drift_is_no_risk_of_a_day():
+    # A level that wanders over 5 bp in months, with a day's noise of 1 bp around it.
+    drift = 5e-4 * np.sin(np.arange(3_000) / 500)
+    levels = drift + ornstein_uhlenbeck(1e-4, 0.5, 3_000)
+    sd, reversion = fit_mean_reversion(levels, 1.0)
+    assert change_sd(levels, 1.0, 24.0, 1e9) == pytest.approx(math.sqrt(2) * 1e-4, rel=0.25)
+    assert math.sqrt(change_variance(sd, reversion, 24.0)) > 2 * math.sqrt(2) * 1e-4
+
+
+def test_measured_changes_by_hand_and_forgetting():
+    levels = np.r_[np.zeros(12), 1e-4, np.full(11, 1e-4)]
+    assert change_sd(levels, 1.0, 1.0, 1e9) == pytest.approx(1e-4 / math.sqrt(23), rel=1e-6)
+    # 2.5 hours are rounded up to three rows, of which three hold the step.
+    assert change_sd(levels, 1.0, 2.5, 1e9) == pytest.approx(1e-4 * math.sqrt(3 / 21), rel=1e-6)
+    weights = 0.5 ** (np.arange(23)[::-1] / 6.0)
+    assert change_sd(levels, 1.0, 1.0, 6.0) == pytest.approx(1e-4 * math.sqrt(weights[11] / weights.sum()))
+    with pytest.raises(ValueError, match="9 changes over 15 h"):
+        change_sd(levels, 1.0, 15.0, 24.0)
+    with pytest.raises(ValueError, match="memory_hours"):
+        change_sd(levels, 1.0, 1.0, 0.0)
+
+
+def test_a_half_life_of_hours_shows_hourly_and_not_daily():
+    levels = ornstein_uhlenbeck(6e-4, math.log(2) / 2, 24 * 120)
+    assert half_life_resolved(levels, 1.0)
+    assert not half_life_resolved(levels[::24], 24.0)
+    assert half_life_resolved(ornstein_uhlenbeck(6e-4, 0.01, 24 * 120)[::8], 8.0)
+
+
+def test_bad_prints_are_cut_and_tails_are_kept():
+    levels = ornstein_uhlenbeck(5e-4, 0.3, 720)
+    spoilt = levels.copy()
+    spoilt[300], spoilt[301] = 0.05, np.nan
+    cut = clipped_levels(spoilt, 10.0)
+    assert np.nanmax(cut) < 0.0065
+    assert math.isnan(cut[301])
+    keep = np.r_[0:300, 302:720]
+    np.testing.assert_array_equal(cut[keep], levels[keep])
+    assert change_sd(spoilt, 1.0, 24.0, 1e9) > 3 * change_sd(levels, 1.0, 24.0, 1e9)
+    assert change_sd(cut, 1.0, 24.0, 1e9) < 1.2 * change_sd(levels, 1.0, 24.0, 1e9)
+    np.testing.assert_array_equal(clipped_levels([1.0, 1.0, 1.0, 9.0], 2.0), [1.0, 1.0, 1.0, 9.0])
+    with pytest.raises(ValueError, match="limit_sds"):
+        clipped_levels(levels, 0.0)
+    with pytest.raises(ValueError, match="NaN where missing"):
+        clipped_levels([np.inf], 10.0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models.covariance import (
@@ -107,48 +107,6 @@ def test_factor_form_refuses_what_is_no_covariance():
         factor_form(np.eye(2), 3)
     with pytest.raises(ValueError, match="square"):
         factor_form(np.ones((2, 3)), 1)
-
-
-def test_ewma_by_hand():
-    returns = np.array([[0.02, 0.04], [0.01, -0.01]])
-    cov = ewma_covariance(returns, 1.0)
-    weights = np.array([0.5, 1.0]) / 1.5
-    np.testing.assert_allclose(cov, (returns * weights[:, None]).T @ returns, rtol=1e-12)
-
-
-def test_ewma_uses_the_rows_both_have():
-    rng = np.random.default_rng(5)
-    returns = rng.normal(size=(400, 2)) @ np.array([[0.03, 0.02], [0.0, 0.01]])
-    returns[:100, 1] = np.nan
-    cov = ewma_covariance(returns, 1e9)
-    assert cov[0, 0] == pytest.approx(np.mean(returns[:, 0] ** 2), rel=1e-6)
-    assert cov[0, 1] == pytest.approx(np.mean(returns[100:, 0] * returns[100:, 1]), rel=1e-6)
-
-
-@settings(max_examples=50)
-@given(seeds)
-def test_ewma_is_psd_with_any_gaps_and_keeps_variances(seed):
-    rng = np.random.default_rng(seed)
-    returns = rng.normal(size=(12, 6)) * rng.uniform(0.001, 0.1, 6)
-    returns[2:][rng.random((10, 6)) < 0.4] = np.nan
-    cov = ewma_covariance(returns, 20.0)
-    eigenvalues = np.linalg.eigvalsh(cov)
-    assert eigenvalues[0] >= -2e-9 * eigenvalues[-1]
-    present = np.isfinite(returns)
-    weights = 0.5 ** (np.arange(12)[::-1, None] / 20.0) * present
-    own = np.sum(weights * np.nan_to_num(returns) ** 2, axis=0) / weights.sum(axis=0)
-    np.testing.assert_allclose(np.diag(cov), own, rtol=1e-10)
-
-
-def test_ewma_refuses_columns_that_never_meet():
-    with pytest.raises(ValueError, match="columns 0 and 1 share 0 rows"):
-        ewma_covariance([[0.1, np.nan], [0.1, np.nan], [np.nan, 0.1], [np.nan, 0.1]], 10.0)
-    with pytest.raises(ValueError, match="NaN where missing"):
-        ewma_covariance([[np.inf, 0.1]], 10.0)
-    old = np.full((5_000, 2), np.nan)
-    old[:3], old[3:, 0] = 0.1, 0.1
-    with pytest.raises(ValueError, match="too many half-lives ago"):
-        ewma_covariance(old, 1.0)
 
 
 def test_scaling_and_floor():

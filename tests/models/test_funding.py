@@ -11,7 +11,6 @@ from models.funding import (
     MeanReversion,
     ewma_rate,
     expected_rates,
-    funding_uncertainty,
     holding_cost,
     looks_like_percent,
     settlement_times,
@@ -85,6 +84,19 @@ def test_indication_first_then_decay_to_the_long_run():
     assert expected_rates([], MIDNIGHT, 8.0, None, model).shape == (0,)
 
 
+def test_averages_hand_over_to_longer_ones():
+    model = MeanReversion((9e-4, 4e-4, 2e-4), (1.0, 24.0, 480.0), long_run=1e-4)
+    np.testing.assert_allclose(model.at(np.zeros(1)), [9e-4])
+    # A day on, the last print is forgotten, half the recent average's gap is left, most of the long one's.
+    expected = 1e-4 + 1e-4 * 0.5 ** (24 / 480) + 2e-4 * 0.5 + 5e-4 * 0.5**24
+    np.testing.assert_allclose(model.at(np.array([24.0])), [expected], rtol=1e-12)
+    np.testing.assert_allclose(model.at(np.array([1e5])), [1e-4], rtol=1e-12)
+    with pytest.raises(ValueError, match="one half-life per level"):
+        MeanReversion((1e-4, 2e-4), (1.0,), 1e-4)
+    with pytest.raises(ValueError, match="half_lives_hours"):
+        MeanReversion((1e-4,), (0.0,), 1e-4)
+
+
 @pytest.mark.parametrize(
     ("hours", "message"), [([0, 8], "after as_of"), ([8, 8], "in order"), ([9, 17], "more than one interval")]
 )
@@ -102,36 +114,6 @@ def test_holding_cost_spreads_over_the_horizon():
         holding_cost([1e-4], 24.0, 8.0)
     with pytest.raises(ValueError, match="rates"):
         holding_cost([np.nan], 24.0, 24.0)
-
-
-def ar1(rho, count, seed=7):
-    rng = np.random.default_rng(seed)
-    out = np.empty(count)
-    out[0] = rng.normal()
-    for k in range(1, count):
-        out[k] = rho * out[k - 1] + np.sqrt(1 - rho**2) * rng.normal()
-    return out * 1e-4
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.7])
-def test_uncertainty_is_the_spread_of_correlated_sums(rho):
-    history = ar1(rho, 60_000)
-    sums = history[: 60_000 // 21 * 21].reshape(-1, 21).sum(axis=1)
-    stated = funding_uncertainty(history, 21, 24.0, 168.0)
-    assert stated == pytest.approx(sums.std() * 24 / 168, rel=0.06)
-
-
-def test_uncertainty_edges():
-    history = ar1(0.7, 500)
-    one = funding_uncertainty(history, 1, 8.0, 8.0)
-    assert one == pytest.approx(history.std(ddof=1))
-    assert funding_uncertainty(history, 90, 24.0, 720.0) < funding_uncertainty(history, 3, 24.0, 24.0)
-    assert funding_uncertainty(history, 0, 24.0, 24.0) == 0.0
-    assert funding_uncertainty([1e-4] * 9, 3, 24.0, 24.0) == 0.0
-    with pytest.raises(ValueError, match="at least 3"):
-        funding_uncertainty([1e-4], 3, 24.0, 24.0)
-    with pytest.raises(ValueError, match="settlements is -1"):
-        funding_uncertainty(history, -1, 24.0, 24.0)
 
 
 def test_percent_is_recognised():

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from models.hedge import currency_exposure, hedge_effectiveness, hedge_ratio, net_delta
+from models.hedge import (
+    cross_hedge_betas,
+    currency_exposure,
+    hedge_effectiveness,
+    hedge_ratio,
+    net_delta,
+    return_beta,
+    shrunk_hedge_ratio,
+)
 
 
 def test_net_delta_adds_positions_to_their_asset():
@@ -38,5 +46,72 @@ def test_measures():
     ],
 )
 def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_beta_of_a_perp_on_its_coin():
+    rng = np.random.default_rng(6)
+    coin = rng.normal(size=20_000) * 0.01
+    perp = 0.985 * coin + rng.normal(size=coin.size) * 3e-4
+    perp[::7] = np.nan
+    assert return_beta(perp, coin, None) == pytest.approx(0.985, abs=1e-3)
+    changed = np.r_[1.0 * coin[:10_000], 0.9 * coin[10_000:]]
+    assert return_beta(changed, coin, 500.0) == pytest.approx(0.9, abs=1e-4)
+    assert return_beta(changed, coin, None) == pytest.approx(0.95, abs=0.01)
+
+
+def test_late_prices_lower_the_beta_and_shrinkage_lifts_it():
+    coin = np.random.default_rng(2).normal(size=5_000)
+    late = 0.9 * coin + 0.1 * np.r_[0.0, coin[:-1]]
+    beta = return_beta(late, coin, None)
+    assert beta == pytest.approx(0.9, abs=0.01)
+    assert shrunk_hedge_ratio(beta, 0.9) == pytest.approx(0.99, abs=1e-3)
+    assert shrunk_hedge_ratio(0.5, 1.0) == 1.0
+    assert shrunk_hedge_ratio(0.5, 0.0) == 0.5
+
+
+def test_cross_hedge_betas_are_the_least_variance_hedge():
+    roots = np.random.default_rng(1).normal(size=(8, 4))
+    cov = roots.T @ roots
+    betas = cross_hedge_betas(cov, 2, [0, 3, 1], 0.0)
+    weights = np.zeros(4)
+    weights[[2, 0, 3, 1]] = [1.0, *-betas]
+    # What is left does not move with any of the hedges.
+    np.testing.assert_allclose((cov @ weights)[[0, 1, 3]], 0.0, atol=1e-10)
+    assert cross_hedge_betas(cov, 2, [0], 0.0)[0] == pytest.approx(cov[2, 0] / cov[0, 0])
+    assert cross_hedge_betas(cov, 2, [0], 0.01)[0] == pytest.approx(cov[2, 0] / cov[0, 0] / 1.01)
+    assert cross_hedge_betas(cov, 2, [], 0.01).shape == (0,)
+
+
+def test_twin_hedges_share_with_a_ridge():
+    # Two copies of one hedge, and an asset of beta 0.8 on it.
+    cov = np.array([[1.0, 1.0, 0.8], [1.0, 1.0, 0.8], [0.8, 0.8, 1.0]]) * 4e-4
+    np.testing.assert_allclose(cross_hedge_betas(cov, 2, [0, 1], 0.01), 0.8 / 2.01)
+    noisy = cov + np.diag([1e-9, 0.0, 0.0])
+    noisy[0, 2] = noisy[2, 0] = cov[0, 2] * 1.001
+    assert np.abs(cross_hedge_betas(noisy, 2, [0, 1], 0.01)).max() < 0.5
+    assert np.abs(cross_hedge_betas(noisy, 2, [0, 1], 0.0)).max() > 10.0
+    with pytest.raises(ValueError, match="follow from each other"):
+        cross_hedge_betas(cov, 2, [0, 1], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: return_beta(np.ones(20), np.zeros(20), None), "do not move"),
+        (lambda: return_beta(np.ones(20), np.ones(19), None), "alike"),
+        (lambda: return_beta(np.r_[np.nan, np.ones(9)], np.ones(10), None), "share 9 rows"),
+        (lambda: return_beta(np.r_[np.inf, np.ones(19)], np.ones(20), None), "infinity"),
+        (lambda: return_beta(np.ones(20), np.ones(20), 0.0), "half_life_rows"),
+        (lambda: shrunk_hedge_ratio(1.0, 1.1), "weight_on_one"),
+        (lambda: cross_hedge_betas(np.eye(3), 1, [0, 1], 0.0), "leave it out"),
+        (lambda: cross_hedge_betas(np.eye(3), 3, [0], 0.0), "own"),
+        (lambda: cross_hedge_betas(np.diag([0.0, 1.0]), 1, [0], 0.01), "variance of others"),
+        (lambda: cross_hedge_betas(np.ones((2, 3)), 1, [0], 0.01), "square"),
+        (lambda: cross_hedge_betas(np.eye(2), 1, [0], -0.01), "ridge"),
+    ],
+)
+def test_bad_estimates(call, message):
     with pytest.raises(ValueError, match=message):
         call()
