@@ -54,7 +54,7 @@ def marks(folder: Path) -> dict[tuple[str, str], float]:
 
 
 def profit(market: Market, positions: np.ndarray, before: dict, after: dict) -> float:
-    """USD that the book and these positions made between two sets of prices, computed apart from the program."""
+    """USD that the book and these positions made between two sets of prices, apart from the program."""
     coins = {a: after["index", f"{a}/USD"] / before["index", f"{a}/USD"] - 1 for a in market.assets}
     made = sum(e * coins[a] for a, e in zip(market.assets, market.exposure, strict=True))
     for x, i in zip(positions, market.instruments, strict=True):
@@ -96,13 +96,15 @@ def test_a_hundred_recorded_hours(tmp_path, capsys):
     realised = 1 - (hedged**2).sum() / (unhedged**2).sum()
     predicted = np.array([d.predicted for d in days])
     sd = np.array([d.allocation.result["risk"]["volatility_hedged_usd"] for d in days])
+    audits = [d.allocation.audit for d in days]
     with capsys.disabled():
         print("\n" + table(days))
         print(
-            f"hedge effectiveness over {HOURS} days: predicted {predicted.mean():.5f}, realised {realised:.5f}; "
+            f"hedge effectiveness over {HOURS} days: "
+            f"predicted {predicted.mean():.5f}, realised {realised:.5f}; "
             f"hedged P&L over its predicted sd: {np.sqrt(np.mean((hedged / sd) ** 2)):.2f}; "
-            f"worst gap/scale {max(d.allocation.audit.duality_gap_usd / d.allocation.audit.scale_usd for d in days):.1e}; "
-            f"worst violation ${max(d.allocation.audit.permitted.max_violation_usd for d in days):.2e}"
+            f"worst gap/scale {max(a.duality_gap_usd / a.scale_usd for a in audits):.1e}; "
+            f"worst violation ${max(a.permitted.max_violation_usd for a in audits):.2e}"
         )
     # The forecast may be off by a factor, not by an order of magnitude, in either direction.
     assert 1 - 10 * (1 - predicted.mean()) < realised < 1 - (1 - predicted.mean()) / 10
@@ -110,13 +112,21 @@ def test_a_hundred_recorded_hours(tmp_path, capsys):
 
 def table(days: list[Day]) -> str:
     """Predicted and realised beside each other, one line a day."""
-    lines = [f"{'as of':17} {'perps':>5} {'gap/scale':>9} {'breach $':>9} {'sd $':>8} {'P&L $':>9} {'unhedged $':>11} {'HE pred.':>9} {'HE real.':>9}"]
+    names = ("perps", "gap/scale", "breach $", "sd $", "P&L $", "unhedged $", "HE pred.", "HE real.")
+    widths = (5, 9, 9, 8, 9, 11, 9, 9)
+    heads = [f"{name:>{width}}" for name, width in zip(names, widths, strict=True)]
+    lines = [" ".join([f"{'as of':17}", *heads])]
     for d in days:
-        audit, one_day = d.allocation.audit, 1 - (d.hedged / d.unhedged) ** 2
-        lines.append(
-            f"{d.as_of:%Y-%m-%d %H:%M}  {len(d.allocation.market.instruments):5d} "
-            f"{audit.duality_gap_usd / audit.scale_usd:9.1e} {audit.permitted.max_violation_usd:9.1e} "
-            f"{d.allocation.result['risk']['volatility_hedged_usd']:8,.0f} {d.hedged:9,.0f} {d.unhedged:11,.0f} "
-            f"{d.predicted:9.5f} {one_day:9.5f}"
+        audit, result = d.allocation.audit, d.allocation.result
+        cells = (
+            f"{len(d.allocation.market.instruments):5d}",
+            f"{audit.duality_gap_usd / audit.scale_usd:9.1e}",
+            f"{audit.permitted.max_violation_usd:9.1e}",
+            f"{result['risk']['volatility_hedged_usd']:8,.0f}",
+            f"{d.hedged:9,.0f}",
+            f"{d.unhedged:11,.0f}",
+            f"{d.predicted:9.5f}",
+            f"{1 - (d.hedged / d.unhedged) ** 2:9.5f}",
         )
+        lines.append(" ".join([f"{d.as_of:%Y-%m-%d %H:%M} ", *cells]))
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from allocator.cushion import cushion, multiplier
 from allocator.evaluate import VenueState, selected_assets, selected_venues
 from allocator.margin import Form
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
+from allocator.market.exposures import coin_collateral
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Decision, Index, LimitSpec, Market
 from allocator.scenario import schema
@@ -162,21 +163,20 @@ def _collateral_share(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
 
 
 def _venue_outage(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
+    """Delta of each asset without a venue's positions and without the coins that would be there."""
     assert isinstance(spec.limit, schema.VenueOutage)
     market = f.market
-    subjects, left = [], []
+    chosen = selected_assets(market, spec.limit.assets)
+    coins = coin_collateral(market.pockets, f.kept, market.pocket_venue, market.assets, len(market.accounts))
+    subjects: list[str] = []
+    left: list[Vector] = []
     for venue in selected_venues(market, spec.limit.venues):
+        there = np.where(market.venue_of == venue, f.decision.positions, 0.0)
+        lost = np.bincount(market.asset_of, weights=there, minlength=len(market.assets)) + coins[venue]
         for sign, side in ((1.0, "long"), (-1.0, "short")):
-            for a in selected_assets(market, spec.limit.assets):
-                positions = f.decision.positions[(market.venue_of == venue) & (market.asset_of == a)].sum()
-                coins = sum(
-                    kept
-                    for kept, pocket, v in zip(f.kept, market.pockets, market.pocket_venue, strict=True)
-                    if v == venue and pocket.currency == market.assets[a]
-                )
-                subjects.append(f"{market.accounts[venue].name} {market.assets[a]} {side}")
-                left.append(sign * (f.delta[a] - positions - coins))
-    yield _values(spec, "max", subjects, np.array(left), spec.limit.max)
+            subjects += [f"{market.accounts[venue].name} {market.assets[a]} {side}" for a in chosen]
+            left.append(sign * (f.delta - lost)[chosen])
+    yield _values(spec, "max", subjects, np.concatenate(left), spec.limit.max)
 
 
 def _initial_margin(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:

@@ -56,13 +56,12 @@ def solve(program: Program, solver: str = SOLVER) -> Solution:
             # An inaccurate status is judged below and by the audit, not by a warning.
             warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
             problem.solve(solver=solver, enforce_dpp=True, **_OPTIONS.get(solver, {}))
-    except cp.error.SolverError as error:
+    except (cp.error.SolverError, ValueError) as error:
+        # CVXPY raises ValueError where numbers overflow on their way to the solver.
         raise SolverFailed(f"{solver}: {error}") from error
     if problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
         found = conflict(program, solver)
-        names = (
-            ", ".join(f"{m.name} ({m.subject})" for m in found[:4]) or "no limit is named by the solver"
-        )
+        names = ", ".join(f"{m.name} ({m.subject})" for m in found[:4]) or "no limit is named by the solver"
         raise Infeasible(f"no positions satisfy all limits; in conflict: {names}", found)
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         raise SolverFailed(f"{solver} ended with status {problem.status}")

@@ -60,7 +60,7 @@ def check_formulas(market, decision):
     assert found == pytest.approx(plain, abs=1e-7 * max(abs(plain), COST * book))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(8))
 def test_program_equals_formulas_at_any_decision(seed):
     market = random_market(seed)
     check_formulas(market, some_decision(market, np.random.default_rng(seed)))
@@ -80,7 +80,7 @@ def test_order_of_multipliers_is_the_order_of_the_audited_limits(seed):
     assert subjects == audited
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_the_stated_optimum_is_the_plain_objective(seed):
     found = answer(random_market(seed, Wish()))
     assert found.audit.passed

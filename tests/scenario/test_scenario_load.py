@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -333,20 +332,6 @@ def test_the_reference_page_is_current_and_names_every_key():
         "`extends`",
     ):
         assert key in page
-
-
-def test_loading_is_quick(tmp_path):
-    venue = "  v{}:\n    exchange: e{}\n    fees: {{maker: 0, taker: 5bp}}\n    haircuts: {{USDT: 0}}\n"
-    venues = "".join(venue.format(i, i) for i in range(50))
-    text = minimal("venues:\n", "venues:\n" + venues)
-    assert text.count("\n") > 230
-    load(tmp_path, text)
-    times = []
-    for _ in range(5):
-        start = time.process_time()
-        load(tmp_path, text)
-        times.append(time.process_time() - start)
-    assert min(times) < 0.1
 
 
 def test_loading_imports_no_numerical_library():

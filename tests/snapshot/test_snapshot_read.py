@@ -1,7 +1,6 @@
 """Reading: files and inline rows to typed tables, digests of contents, files that do not belong."""
 
 import random
-import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -223,32 +222,6 @@ def test_column_order_and_notation_do_not_matter(tmp_path):
     frame["price"] = [f"{float(price):.6e}" for price in frame["price"]]
     frame[["price", "symbol", "time", "venue"]].to_csv(tmp_path / "prices.csv", index=False)
     assert read_snapshot(tmp_path, {}, TABLES).digests == original
-
-
-def test_reading_is_fast(tmp_path):
-    rows = ["time,venue,symbol,price"]
-    for hour in range(500):
-        stamp = f"2026-10-{1 + hour // 24:02d}T{hour % 24:02d}:00:00Z"
-        names = (
-            "index,BTC/USD",
-            "index,USDT/USD",
-            "okx,BTC/USDT:USDT",
-            "binance,BTC/USD:BTC",
-            "hyperliquid,BTC/USDC:USDC",
-        )
-        rows += [
-            f"{stamp},{name},{1 if 'USDT/USD' in name and 'index' in name else 100_000 + hour}"
-            for name in names
-        ]
-    tables = {name: TABLES_CSV[name] for name in ("instruments", "holdings", "collateral", "funding")}
-    tables["collateral"] = "\n".join(tables["collateral"].splitlines()[:2]) + "\n"
-    write_snapshot(tmp_path, {**tables, "prices": "\n".join(rows) + "\n"})
-    durations = []
-    for _ in range(10):  # the machine may be busy: the best counts
-        start = time.perf_counter()
-        read_snapshot(tmp_path, {}, tables)
-        durations.append(time.perf_counter() - start)
-    assert min(durations) < 0.06
 
 
 def test_reference_page_lists_every_column():
