@@ -54,6 +54,7 @@ def some_decision(market: Market, rng: np.random.Generator) -> Decision:
     lower, upper = np.maximum(market.lower, -far), np.minimum(market.upper, far)
     held = np.clip(market.positions.usd, lower, upper)
     x = held + rng.uniform(size=len(held)) * (rng.uniform(lower, upper) - held)
-    source = [route.source for route in market.transfers.routes]
-    most = market.collateral.withdrawable[source] / (1 + market.transfers.cost) if source else np.zeros(0)
+    source = np.array([route.source for route in market.transfers.routes], dtype=np.int64)
+    shared = np.bincount(source, minlength=len(market.pockets))[source]
+    most = market.collateral.withdrawable[source] / (1 + market.transfers.cost) / shared
     return Decision(x, rng.uniform(size=len(most)) * most)

@@ -104,9 +104,9 @@ def funding_scores(r: Rates, hours: int) -> pd.DataFrame:
     ).T
 
 
-def test_funding_forecast_beats_the_naive_ones(capsys):
+def test_funding_forecast_beats_the_naive_ones(told):
     """Over all markets, at every horizon; not in each: at 30 days in 2025 the weekly EWMA was better."""
-    with capsys.disabled():
+    with told():
         print("\nroot mean squared error of mean funding, bp per 8 h; first half (tuned), second (judged)")
         print(
             f"{'':9}{'':22}" + "".join(f"{n:>17}" for n in ("shipped", "last", "EWMA 1d", "EWMA 1w", "1 bp"))
@@ -122,7 +122,7 @@ def test_funding_forecast_beats_the_naive_ones(capsys):
             assert pooled[0] < pooled[1:].min(), horizon
 
 
-def test_funding_uncertainty_is_of_the_right_size(capsys):
+def test_funding_uncertainty_is_of_the_right_size(told):
     """Errors over their stated sd, from the 45 days before each of some days of the second half."""
     lines, ratios = [], []
     for r in rates():
@@ -143,7 +143,7 @@ def test_funding_uncertainty_is_of_the_right_size(capsys):
                 z.extend(new.errors[-1] / sd)
             ratios.append(np.sqrt(np.nanmean(np.square(z))))
             lines.append(f"{horizon:9}{r.name:22}{ratios[-1]:9.2f}{np.nanmean(np.abs(z) > 2):9.1%}")
-    with capsys.disabled():
+    with told():
         print(f"\nfunding error over its stated sd, second half\n{'':31}{'rms':>9}{'beyond 2':>9}")
         print("\n".join(lines))
     assert min(ratios) > 0.5
@@ -221,7 +221,7 @@ def next_day_returns(wide: pd.DataFrame, now: pd.Timestamp) -> pd.Series:
     return wide.reindex([now + pd.Timedelta(days=1)]).iloc[0] / wide.loc[now] - 1
 
 
-def test_hedged_volatility_predicted_and_realised(capsys):
+def test_hedged_volatility_predicted_and_realised(told):
     lines = []
     for panel in panels():
         wide, z, book = panel.wide, {}, []
@@ -243,12 +243,12 @@ def test_hedged_volatility_predicted_and_realised(capsys):
             # risk than predicted: bases move together, which uncorrelated basis groups leave out.
             lowest, highest = (0.8, 2.5) if name.startswith("equal") else (0.5, 1.35)
             assert lowest < ratio < highest, name
-    with capsys.disabled():
+    with told():
         print("\nrealised over predicted volatility of a day, hedged one to one; second half, 90 % interval")
         print("\n".join(lines))
 
 
-def test_asset_volatility_and_cross_hedges(capsys):
+def test_asset_volatility_and_cross_hedges(told):
     """Methods on ten coins: volatility, likelihood, and alts hedged with BTC and ETH by estimated betas."""
     panel, assets = panels()[1], tuple(c for c in recorded.COINS if c != "BNB")
     wide, others = panel.wide, [0, 1]
@@ -283,12 +283,12 @@ def test_asset_volatility_and_cross_hedges(capsys):
         lines.append(f"{name:18}{cells}{effect:12.3f}")
         assert all(0.6 < r < 1.5 for r, _, _ in ratios), name
         assert effect > 0.3
-    with capsys.disabled():
+    with told():
         print("\nrealised over predicted volatility of a day, 90 % interval; alts hedged with BTC and ETH")
         print(f"{'':18}{'coins':>21}{'cross-hedged':>22}{'effectiveness':>16}\n" + "\n".join(lines))
 
 
-def test_hedge_ratios(capsys):
+def test_hedge_ratios(told):
     """Betas of perps on their own coins in the first half, and what they would have done in the second."""
     panel = panels()[1]
     steps = {1: panel.wide, 24: panel.wide.iloc[::24]}
@@ -318,7 +318,7 @@ def test_hedge_ratios(capsys):
             )
             worst = max(worst, *(abs(shrunk_hedge_ratio(b, 0.9) - 1) for b in betas))
             assert effect[2] > effect[0] - 1e-4
-    with capsys.disabled():
+    with told():
         print("\nbeta of perps on their coins (first half) and hedge effectiveness (second half)")
         print(
             f"{'':18}{'least':>7}{'most':>8}{'ratio 1':>11}{'estimated':>11}{'shrunk':>11}\n"

@@ -81,7 +81,7 @@ def day(as_of: datetime, folder: Path) -> Day:
 
 @pytest.mark.long
 @recorded.needs_market_data
-def test_a_hundred_recorded_hours(tmp_path, capsys):
+def test_a_hundred_recorded_hours(tmp_path, told):
     days = []
     for k, as_of in enumerate(hours()):
         found = day(as_of, tmp_path / str(k))
@@ -97,7 +97,7 @@ def test_a_hundred_recorded_hours(tmp_path, capsys):
     predicted = np.array([d.predicted for d in days])
     sd = np.array([d.allocation.result["risk"]["volatility_hedged_usd"] for d in days])
     audits = [d.allocation.audit for d in days]
-    with capsys.disabled():
+    with told():
         print("\n" + table(days))
         print(
             f"hedge effectiveness over {HOURS} days: "

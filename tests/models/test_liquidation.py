@@ -31,7 +31,7 @@ def test_twice_the_terminal_law_on_simulated_paths():
     assert float(np.mean(level <= -cushion)) == pytest.approx(expected / 2, abs=0.006)
 
 
-@pytest.mark.parametrize("rate,quantile", [(0.004, 0.10), (0.01, 0.20)])
+@pytest.mark.parametrize(("rate", "quantile"), [(0.004, 0.10), (0.01, 0.20)])
 def test_exposure_gives_the_leverage_caps(rate, quantile):
     for side, sign in (("short", -1.0), ("long", 1.0)):
         notional = liquidation_leverage_cap(rate, quantile, side)

@@ -64,14 +64,14 @@ def touched(found, shocks: list[np.ndarray]) -> float:
 
 @pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
-def test_simulated_frequency_when_it_binds(alpha, capsys):
+def test_simulated_frequency_when_it_binds(alpha, told):
     found = binding(alpha)
     rng = np.random.default_rng(11)
     factors = found.market.risk.asset_loadings.shape[0]
     gaussian = touched(found, [rng.normal(size=(PATHS, factors)) for _ in range(STEPS)])
     tails = rng.standard_t(3, size=(PATHS, factors)) / np.sqrt(3)  # one fat-tailed day, spread over its steps
     fat = touched(found, [tails / np.sqrt(STEPS)] * STEPS)
-    with capsys.disabled():
+    with told():
         print(
             f"\nalpha {alpha:.3f}: liquidated {gaussian:.4f} of Gaussian paths, {fat:.4f} with Student-3 days"
         )

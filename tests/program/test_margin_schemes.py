@@ -113,7 +113,7 @@ def test_the_true_requirement_is_at_most_the_program_s(name):
 
 
 def test_deribit_margin_through_the_program():
-    """One short hedging BTC; initial margin 2 % + 0.005 % per BTC binds, and the size solves the quadratic."""
+    """One short hedging BTC: initial margin of 2 % + 0.005 % per BTC binds, at the published size."""
     price, equity = 100_000.0, 53_125.0
     spec = Spec(
         perps=(Perp(venue="deribit", asset="BTC", basis_sd=4e-4, leverage=50.0),),
