@@ -64,8 +64,11 @@ def cushion(market: Market, decision: Decision, venue: int, hours: float) -> Cus
             for p in market.pockets
         ]
     )
+    share = settled_share(market)
     exposed = np.bincount(
-        market.asset_of, weights=cushion_exposure(x, market.cushion_rate), minlength=len(market.assets)
+        market.asset_of,
+        weights=cushion_exposure(x, market.cushion_rate) - (1 - share) * x,
+        minlength=len(market.assets),
     ) + _summed(coin, counted * balance, len(market.assets))
     quote = currency_exposure(
         _summed(money, counted * balance, len(market.currencies)), x, market.index_currency_of
@@ -83,7 +86,7 @@ def cushion(market: Market, decision: Decision, venue: int, hours: float) -> Cus
     by_currency = np.append(scale * (risk.currency_loadings.T @ currency) / sd, 0.0)
     by_basis = basis_scale * risk.basis_sd * basis / sd
     price = by_asset[market.asset_of]
-    linear = price + by_basis[risk.basis_group] - by_currency[market.index_currency_of]
+    linear = price * share + by_basis[risk.basis_group] - by_currency[market.index_currency_of]
     per_coin = np.append(by_asset, 0.0)[coin] + by_currency[money]
     return Cushion(
         sd=sd,
@@ -91,6 +94,15 @@ def cushion(market: Market, decision: Decision, venue: int, hours: float) -> Cus
         size=np.where(here, -price * market.cushion_rate, 0.0),
         balance=counted * per_coin,
     )
+
+
+def settled_share(market: Market) -> Vector:
+    """Share (n,) of each position's P&L that counts: what settles in a coin takes the coin's haircut.
+
+    P&L in a stablecoin counts whole, which is safe: a loss beyond the balance is a debt without haircut.
+    """
+    coin = np.array([i.settlement_currency in market.assets for i in market.instruments])
+    return np.where(coin, 1 - market.collateral.haircut[market.pocket_of], 1.0)
 
 
 def _summed(owner: Vector, values: Vector, count: int) -> Vector:

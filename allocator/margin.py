@@ -29,6 +29,7 @@ class Shock:
     size_loss: Vector
     notional: Vector
     deduction: Vector
+    bend: Vector
     pocket_factor: Vector
     haircut: Vector
 
@@ -36,7 +37,15 @@ class Shock:
     def of(cls, market: Market, s: int) -> Shock:
         """Row s of the market's stresses."""
         t = market.stresses
-        return cls(t.pnl[s], t.size_loss[s], t.notional[s], t.deduction[s], t.pocket_factor[s], t.haircut[s])
+        return cls(
+            pnl=t.pnl[s],
+            size_loss=t.size_loss[s],
+            notional=t.notional[s],
+            deduction=t.deduction[s],
+            bend=t.bend[s],
+            pocket_factor=t.pocket_factor[s],
+            haircut=t.haircut[s],
+        )
 
     @classmethod
     def common_move(cls, market: Market, move: float) -> Shock:
@@ -52,6 +61,7 @@ class Shock:
             notional=notional,
             # Tiers on the whole position are counted in contracts: their margin scales with the notional.
             deduction=np.where(market.scheme.whole_position, notional, deduction),
+            bend=np.where(inverse, 1 / (1.0 + move), notional),
             pocket_factor=np.where(coin, 1.0 + move, 1.0),
             haircut=market.collateral.haircut,
         )
@@ -78,10 +88,10 @@ def bracket_maintenance(scheme: Scheme, positions: Vector, shock: Shock) -> Vect
 def own_maintenance(scheme: Scheme, positions: Vector, shock: Shock, form: Form = "program") -> Vector:
     """Maintenance margin (n,) that each position's own schedule asks for.
 
-    The quadratic part grows with the coins held, whose value moves by ν: ν·bend·x².
+    The quadratic part grows with the coins held: ν·bend·x² for linear contracts, whose coins stay.
     """
     size = np.abs(positions)
-    margin = bracket_maintenance(scheme, positions, shock) + shock.notional * scheme.bend * size**2
+    margin = bracket_maintenance(scheme, positions, shock) + shock.bend * scheme.bend * size**2
     if form == "true" and scheme.whole_position.any():
         stepped = shock.notional * whole_position_rates(size, scheme.tiers) * size
         margin = np.where(scheme.whole_position, stepped, margin)

@@ -194,7 +194,7 @@ def transfers(market: Market, decision: Decision) -> list[Json]:
 
 def venues(market: Market, decision: Decision) -> list[Json]:
     """Margin of each venue after the rounded orders, and how far it is from liquidation."""
-    state = evaluate.venues(market, decision)
+    state = evaluate.venues(market, decision, "true")
     moves = evaluate.liquidation_moves(market, decision)
     surplus = state.equity - state.maintenance_margin
     rows = []

@@ -64,7 +64,8 @@ def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
     text.append(f"{dollars(risk['volatility_unhedged_usd'])} unhedged ")
     text.append(f"(hedge effectiveness {percent(risk['hedge_effectiveness'], 2)}).\n")
     text.append(f"Trading costs {dollars(paid)} once; funding ")
-    text.append(f"{'earns' if funding >= 0 else 'pays'} {dollars(abs(funding))} per {hours}.\n")
+    text.append(f"{'earns' if funding >= 0 else 'pays'} {dollars(abs(funding))} per {hours} ")
+    text.append(f"(mean over {result['holding_hours']:g} h).\n")
     text.append_text(_safety(result))
     return text
 

@@ -140,6 +140,7 @@ def _instrument(p: Perp) -> Instrument:
         contract=contract,
         brackets=p.brackets,
         selection=p.venue,
+        largest_usd=leverage_cap_usd(p.brackets, p.leverage),
     )
 
 
@@ -220,7 +221,8 @@ def _transfers(spec: Spec, balances: tuple[Balance, ...], stresses: int) -> Tran
                 cost.append(source.cost)
                 arrives.append(source.delay <= spec.execution_hours)
     headroom = np.full((1 + stresses, len(spec.venues)), np.inf)
-    return Transfers(tuple(routes), np.array(cost, dtype=float), np.array(arrives, dtype=bool), headroom)
+    leaving = np.ones((len(headroom), len(balances)))
+    return Transfers(tuple(routes), np.array(cost), np.array(arrives, dtype=bool), headroom, leaving)
 
 
 def _risk(spec: Spec, assets: tuple[str, ...]) -> RiskModel:

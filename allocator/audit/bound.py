@@ -254,10 +254,9 @@ def _transfer(m: Market, d: Decision, st: VenueState, w: Weights, limit: LimitVa
     else:
         stress = limit.subjects[0].partition(" ")[2]
         row = 0 if limit.name == "transfers.initial_margin" else 1 + m.stresses.names.index(stress)
-        s = max(row - 1, 0)
         per_venue = np.zeros(len(m.accounts))
         per_venue[np.isfinite(transfers.headroom[row])] = y
-        per_pocket = per_venue[m.pocket_venue] * m.stresses.pocket_factor[s] * (1 - m.stresses.haircut[s])
+        per_pocket = per_venue[m.pocket_venue] * transfers.leaving[row]
     source = np.array([route.source for route in transfers.routes])
     w.route += per_pocket[source] * (1 + transfers.cost)
 

@@ -116,7 +116,7 @@ def _net_delta(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
 
 
 def _hedge_ratio(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
-    """−Σx/e against its range; an asset without exposure has no ratio, and must stay without position."""
+    """−Σx/e against its range; an asset without exposure has no ratio and is left to the other limits."""
     assert isinstance(spec.limit, schema.HedgeRatio)
     chosen = selected_assets(f.market, spec.limit.assets)
     names = [f.market.assets[a] for a in chosen]
@@ -291,7 +291,7 @@ def _transfers(f: _Facts) -> Iterator[LimitValues]:
         if not len(chosen):
             continue
         s = max(row - 1, 0)
-        counted = sent * market.stresses.pocket_factor[s] * (1 - market.stresses.haircut[s])
+        counted = sent * transfers.leaving[row]
         accounts = len(market.accounts)
         leaving = np.bincount(market.pocket_venue, weights=counted, minlength=accounts).astype(float)
         name = "transfers.initial_margin" if row == 0 else "transfers.maintenance_margin"

@@ -48,7 +48,7 @@ def expand_requirements(market: Market, decision: Decision, w: Weights, prices: 
 def _own(market: Market, decision: Decision, w: Weights, s: int, shock: Shock, weight: Vector) -> None:
     """Weights (n,) on own schedules: brackets as they are, the quadratic part by its tangent."""
     w.maintenance[s] += weight
-    w.size += weight * shock.notional * market.scheme.bend * 2 * np.abs(decision.positions)
+    w.size += weight * shock.bend * market.scheme.bend * 2 * np.abs(decision.positions)
 
 
 def _netting(

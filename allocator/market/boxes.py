@@ -12,7 +12,6 @@ from allocator.market.universe import Listing
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import HedgeSide, Participation, PositionCap
 from models.arrays import Vector
-from models.margin import leverage_cap_usd
 
 
 def fixed_sides(boxes: tuple[Box, ...], n: int) -> Vector:
@@ -98,8 +97,7 @@ def _per_selection(
     """Leverage brackets, caps and flags, one box for each entry of `instruments` that states them."""
 
     def cap(i: int) -> float | None:
-        leverage = listings[i].settings.leverage
-        return None if leverage is None else leverage_cap_usd(instruments[i].brackets, leverage)
+        return None if listings[i].settings.leverage is None else instruments[i].largest_usd
 
     def own_cap(i: int) -> float | None:
         return listings[i].settings.max_position

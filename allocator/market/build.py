@@ -120,6 +120,10 @@ def build_market(
         funding.cap,
         funding.interval_hours,
     )
+    resting = positions.open_buys_usd + positions.open_sells_usd
+    if resting.any():
+        message = f"resting orders of ${resting.sum():,.0f} are margined as if filled, but count in no hedge"
+        findings.notices.append(f"{message}: cancel them, or their fills add to what is ordered here")
     collateral = Collateral(wallet, unrealised, haircut, balances.withdrawable, _charges(scenario))
     limits = tuple(
         LimitSpec(key, limit, loaded.origin(f"limits.{key}")) for key, limit in scenario.limits.items()
@@ -151,8 +155,11 @@ def build_market(
         coin_collateral=coins,
         cash=ex.cash_by_currency(held, names.pockets, wallet, names.currencies),
         scheme=scheme,
-        cushion_rate=cushion_rates(
-            scheme, 2 * np.maximum(np.abs(positions.usd), np.abs(target[names.asset_of]))
+        # A long owes less margin as it loses; to count that would understate its risk.
+        cushion_rate=np.where(
+            target[names.asset_of] < 0,
+            0.0,
+            cushion_rates(scheme, 2 * np.maximum(np.abs(positions.usd), np.abs(target[names.asset_of]))),
         ),
         side=fixed_sides(boxes, len(instruments)),
         positions=positions,

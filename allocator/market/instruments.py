@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
@@ -35,7 +36,7 @@ def instruments(
     result = []
     for listing in listings:
         row, venue = listing.row, loaded.scenario.venues[listing.venue]
-        _check_leverage(loaded, listing, tiers, findings)
+        largest = _largest(loaded, listing, tiers, findings)
         result.append(
             Instrument(
                 venue=listing.venue,
@@ -49,28 +50,30 @@ def instruments(
                 contract=_contract(row),
                 brackets=convex_brackets(venue.margin, row["asset"], tiers.get(listing.key)),
                 selection=listing.selection,
+                largest_usd=largest,
             )
         )
     return tuple(result)
 
 
-def _check_leverage(loaded: LoadedScenario, listing: Listing, tiers: Tiers, findings: Findings) -> None:
-    """A leverage is stated exactly where tiers need one, and some tier allows it."""
+def _largest(loaded: LoadedScenario, listing: Listing, tiers: Tiers, findings: Findings) -> float:
+    """Notional that the leverage allows by the stated tiers; it is asked for exactly where tiers need it."""
     path, leverage = f"instruments.{listing.selection}.leverage", listing.settings.leverage
     where = f"{listing.venue} {listing.symbol}"
     if not needs_tiers(loaded.scenario.venues[listing.venue].margin, listing.row["asset"]):
         if leverage is not None:
             message = f"{where}: its margin rule leaves no leverage to choose; remove `leverage`"
             findings.problems.append(Problem(loaded.origin(path), message))
-        return
+        return np.inf
     if leverage is None:
         source = loaded.origin(f"instruments.{listing.selection}")
         findings.problems.append(Problem(source, f"{where}: write a `leverage` such as 10x"))
-        return
+        return np.inf
     try:
-        leverage_cap_usd(tiers[listing.key], leverage)
+        return leverage_cap_usd(tiers[listing.key], leverage)
     except ValueError as error:
         findings.problems.append(Problem(loaded.origin(path), f"{where}: {error}"))
+        return np.inf
 
 
 def _contract(row: Mapping[str, Any]) -> Contract:

@@ -18,6 +18,7 @@ from models.stress import (
     deduction_factor,
     margined_notional_factor,
     pnl_per_usd,
+    price_factor,
 )
 
 NOW = "now"
@@ -34,11 +35,12 @@ def stress_arrays(
 ) -> Stresses:
     """All stresses, with row 0 the unshocked present."""
     rows = {NOW: Stress(), **stresses}
-    pnl, size_loss, notional, deduction, factor, haircuts = [], [], [], [], [], []
+    pnl, size_loss, notional, deduction, bend, factor, haircuts = [], [], [], [], [], [], []
     for stress in rows.values():
         shock = _shock(stress, instruments, currencies)
         gain = pnl_per_usd(shock)
-        settlements = np.floor(stress.funding_at_cap / funding_interval).astype(np.int64)
+        # The most settlements that a window of this length can hold, whatever the hour.
+        settlements = np.ceil(stress.funding_at_cap / funding_interval).astype(np.int64)
         funding = adverse_funding_loss(np.ones(len(instruments)), funding_cap, settlements)
         # A winner closed at the old mark in share f leaves min(gx, (1−f)gx) = (1−f/2)gx − (f/2)|g||x|.
         closed = stress.auto_deleveraged / 2
@@ -46,6 +48,9 @@ def stress_arrays(
         size_loss.append(closed * np.abs(gain) + funding)
         notional.append(margined_notional_factor(shock))
         deduction.append(deduction_factor(shock))
+        # Coins of a linear position stay; an inverse one is N/P coins, more of them as the price falls.
+        coins = np.where(shock.inverse, 1 / price_factor(shock), 1.0)
+        bend.append(notional[-1] * coins)
         moves = [_return(stress, pocket.currency, currencies) for pocket in pockets]
         factor.append(1 + np.array(moves, dtype=float))
         haircuts.append(np.minimum(haircut + stress.haircut_step, 1.0) if stress.haircut_step else haircut)
@@ -55,6 +60,7 @@ def stress_arrays(
         size_loss=np.array(size_loss),
         notional=np.array(notional),
         deduction=np.array(deduction),
+        bend=np.array(bend),
         pocket_factor=np.array(factor),
         haircut=np.array(haircuts),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from allocator import evaluate
 from allocator.market.stresses import stressed_rows
-from allocator.market.types import Decision, Market, Pocket, Route, Transfers
+from allocator.market.types import Decision, Market, Matrix, Pocket, Route, Transfers
 from allocator.scenario.schema import InitialMargin, MaintenanceMargin, Scenario
 from models.arrays import Vector
 
@@ -30,7 +30,10 @@ def transfer_routes(
                 cost.append(withdrawal.cost)
                 arrives.append(withdrawal.delay <= scenario.horizons.execution)
     headroom = np.full((1 + stresses, len(scenario.venues)), np.inf)
-    return Transfers(tuple(routes), np.array(cost, dtype=float), np.array(arrives, dtype=bool), headroom)
+    leaving = np.ones((1 + stresses, len(pockets)))
+    return Transfers(
+        tuple(routes), np.array(cost, dtype=float), np.array(arrives, dtype=bool), headroom, leaving
+    )
 
 
 def with_headroom(market: Market) -> Market:
@@ -54,4 +57,24 @@ def with_headroom(market: Market) -> Market:
             for s in stressed_rows(limit.stresses, market.stresses.names):
                 free = state.equity[s] - limit.buffer * state.maintenance_margin[s]
                 headroom[1 + s, chosen] = np.minimum(headroom[1 + s, chosen], free[chosen])
-    return replace(market, transfers=replace(market.transfers, headroom=np.maximum(headroom, 0.0)))
+    transfers = replace(market.transfers, headroom=np.maximum(headroom, 0.0), leaving=_leaving(market))
+    return replace(market, transfers=transfers)
+
+
+def _leaving(market: Market) -> Matrix:
+    """Margin value (1 + S, P) of a dollar that leaves a pocket: after haircut while that stays positive.
+
+    Where a withdrawal could take its stressed worth, P&L of today's positions included, below zero, a dollar
+    counts whole: a debt has no haircut.
+    """
+    stress, held = market.stresses, market.positions.usd
+    rows = []
+    for s in [0, *range(len(stress.names))]:
+        gain = stress.pnl[s] * held - stress.size_loss[s] * np.abs(held)
+        settled = np.bincount(market.pocket_of, weights=gain, minlength=len(market.pockets))
+        left = (
+            stress.pocket_factor[s] * (market.collateral.balance - market.collateral.withdrawable) + settled
+        )
+        counted = np.where(left >= 0, 1 - stress.haircut[s], 1.0)
+        rows.append(stress.pocket_factor[s] * counted)
+    return np.array(rows)

@@ -35,7 +35,11 @@ class Account:
 
 @dataclass(frozen=True)
 class Instrument:
-    """A perp in one account. `selection` is the scenario entry that chose it."""
+    """A perp in one account. `selection` is the scenario entry that chose it.
+
+    `brackets` are convex, a bound where the venue's tiers are not; `largest_usd` is the notional up to which
+    the chosen leverage is allowed.
+    """
 
     venue: str
     exchange: str
@@ -48,6 +52,7 @@ class Instrument:
     contract: Contract
     brackets: Brackets
     selection: str
+    largest_usd: float
 
     @property
     def key(self) -> str:
@@ -164,12 +169,14 @@ class Transfers:
 
     `headroom` (1 + S, V) is the margin value in USD that may leave each venue with today's positions still
     margined: row 0 for initial margin, row 1 + s under stress s; infinite where no limit asks for it.
+    `leaving` (1 + S, P) is the margin value that a dollar leaving a pocket takes along, at most.
     """
 
     routes: tuple[Route, ...]
     cost: Vector
     arrives: NDArray[np.bool_]
     headroom: Matrix
+    leaving: Matrix
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,8 @@ class Stresses:
     """Effects of each stress, row 0 is now.
 
     P&L of position x is ``pnl·x − size_loss·|x|`` (S, n); maintenance margin is
-    ``max_k(r_k·notional·|x| − d_k·deduction)`` (S, n); pockets are worth `pocket_factor` (S, P) of
+    ``max_k(r_k·notional·|x| − d_k·deduction)`` (S, n), and a rate that grows with the coins held adds
+    ``bend·b·x²`` (S, n); pockets are worth `pocket_factor` (S, P) of
     today's value and take `haircut` (S, P).
     """
 
@@ -186,6 +194,7 @@ class Stresses:
     size_loss: Matrix
     notional: Matrix
     deduction: Matrix
+    bend: Matrix
     pocket_factor: Matrix
     haircut: Matrix
 

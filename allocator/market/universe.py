@@ -86,7 +86,12 @@ def select(
     for name, selection in scenario.instruments.items():
         exchange = scenario.venues[selection.venue].exchange or selection.venue
         source = loaded.origin(f"instruments.{name}.symbols")
-        for symbol in _symbols(scenario, name, selection, exchange, listed, source, findings):
+        symbols = _symbols(scenario, name, selection, exchange, listed, source, findings)
+        if not symbols:
+            findings.notices.append(
+                f"instruments.{name} selects nothing: no such perp of {exchange} is listed"
+            )
+        for symbol in symbols:
             row = rows[exchange, symbol]
             tiered = needs_tiers(scenario.venues[selection.venue].margin, str(row["asset"]))
             reason = lacks(exchange, symbol, row, tiered)

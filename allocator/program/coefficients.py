@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import scipy.sparse as sp
 
+from allocator.cushion import settled_share
 from allocator.market.types import Index, Market
 from allocator.scenario.schema import (
     HedgeRatio,
@@ -128,6 +129,12 @@ def _compiled_numbers(market: Market) -> list[object]:
     ):
         # Risk factors are scaled by √λ; a limit on volatility divides by it again.
         found.append(market.objective.risk_aversion_per_usd * market.book_usd)
+    if _has(market, LiquidationProbability):
+        found.append(market.decision_hours)
+    if market.scheme.portfolios or market.scheme.netting:
+        held = market.positions
+        found += [market.book_usd, held.open_buys_usd.tolist(), held.open_sells_usd.tolist()]
+        found += [group.rules.initial_factor for group in market.scheme.portfolios]
     if _has(market, HedgeRatio):
         found.append(np.sign(market.exposure).tolist())
     if _has(market, VenueShare):
@@ -178,6 +185,7 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "collateral.balance": market.collateral.balance / book,
         "collateral.charge": market.collateral.charge[market.pocket_venue] / COST,
         "cushion.rate": market.cushion_rate,
+        "cushion.share": settled_share(market),
         "cushion.counted": 1 - market.collateral.haircut,
         "margin.initial": market.scheme.initial_rate,
         "margin.initial_bend": market.scheme.initial_bend[shape.initial_bent] * book,
@@ -190,12 +198,12 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         result[f"stress.{s}.pocket"] = stress.pocket_factor[s]
         result[f"stress.{s}.counted"] = (1 - stress.haircut[s])[shape.haircut_pockets]
         result[f"stress.{s}.notional"] = stress.notional[s]
-        result[f"stress.{s}.bend"] = (stress.notional[s] * market.scheme.bend)[shape.bent] * book
+        result[f"stress.{s}.bend"] = (stress.bend[s] * market.scheme.bend)[shape.bent] * book
         result[f"stress.{s}.rate"] = margin.rate * stress.notional[s, margin.instrument]
         result[f"stress.{s}.deduction"] = margin.deduction_usd * stress.deduction[s, margin.instrument] / book
     for row, headroom in enumerate(market.transfers.headroom):
         s = max(row - 1, 0)
-        result[f"transfer.{row}.counted"] = stress.pocket_factor[s] * (1 - stress.haircut[s])
+        result[f"transfer.{row}.counted"] = market.transfers.leaving[row]
         result[f"transfer.{row}.headroom"] = headroom[np.isfinite(headroom)] / book
     return result
 

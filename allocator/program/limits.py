@@ -1,8 +1,8 @@
 """Limits as rows ``value ≤ bound``, in units of the book, each with its name, subject and source.
 
-Every limit kind of the scenario is one function here and its plain twin in `allocator.limits`. Bounds on a
-single position are not rows: the tightest of them are the box of the position (`allocator.market.boxes`),
-unless they are soft.
+Every limit kind of the scenario is one function here; its plain twin is in `allocator.audit.limits`. Bounds
+on a single position are not rows: the tightest of them are the box of the position
+(`allocator.market.boxes`), unless they are soft.
 """
 
 from __future__ import annotations
@@ -291,7 +291,8 @@ def _cushion_factors(c: Context, venue: int, hours: float) -> list[cp.Expression
     indexed = incidence(np.where(here, market.index_currency_of, -1), len(market.currencies))
     counted = cp.multiply(slots("cushion.counted"), v.arrived)
     required = cp.multiply(slots("cushion.rate"), v.size)
-    c.ties.append(exposed == owner @ (v.positions - required) + collateral @ counted)
+    earned = cp.multiply(slots("cushion.share"), v.positions)
+    c.ties.append(exposed == owner @ (earned - required) + collateral @ counted)
     groups = incidence(np.where(here, market.risk.basis_group, -1), len(market.risk.basis_sd))
     blocks = [
         scale * (slots("risk.asset") @ exposed),

@@ -19,7 +19,7 @@ from models.arrays import Vector
 SOLVER = "CLARABEL"
 _OPTIONS: Mapping[str, Mapping[str, float]] = {
     "CLARABEL": {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10},
-    "QOCO": {"abstol": 1e-9, "reltol": 1e-9, "max_iters": 500},
+    "QOCO": {"abstol": 1e-8, "reltol": 1e-8, "max_iters": 500},
     "PIQP": {"eps_abs": 1e-10, "eps_rel": 1e-10, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-10},
 }
 

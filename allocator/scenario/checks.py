@@ -176,6 +176,10 @@ def _limits(tree: _Tree) -> Iterator[Problem]:
             least, most = tree.number(parse, *path, "min"), tree.number(parse, *path, "max")
             if least is not None and most is not None and least > most:
                 yield tree.problem((*path, "min"), "is above `max`; swap them")
+        depth = kind == "participation" and tree.text(*path, "of") == "depth"
+        if depth and tree.text("objective", "impact", "model") != "book":
+            message = "depth is read only with `objective.impact.model: book`; write that, or `of: adv`"
+            yield tree.problem((*path, "of"), message)
         if kind == "venue_share" and tree.text(*path, "of") == "gross" and not _side_is_hard(tree):
             message = (
                 "a share of gross is convex only with signs fixed; add a hard limit of kind `hedge_side`"

@@ -11,6 +11,8 @@ from random_markets import ALWAYS, PLAIN, Wish, random_spec, seeds
 from specs import Balance, objective, single_asset
 from transformations import scaled, twinned, widened
 
+from allocator.audit import audit
+
 UNIQUE = Wish(shared_basis=False)  # every perp has a basis of its own: positions are unique
 
 
@@ -69,6 +71,10 @@ def one_more_empty_venue_never_costs_more(seed):
     assert two.cost <= one.cost + 1e-6 * one.audit.scale_usd
 
 
+def no_prices(found):
+    return {name: np.zeros(len(y)) for name, y in found.solution.multipliers.limits.items()}
+
+
 BOUNDED_IN_USD = {
     "net_delta": ("min", "max"),
     "gross": ("max",),
@@ -117,7 +123,10 @@ def solving_from_the_solution_trades_nothing(seed):
         cash={c: spec.cash.get(c, 0.0) + usd for c, usd in stable.items()},
     )
     two = answer(build(again))
-    assert two.positions == pytest.approx(one.positions, abs=1e-5 * spec.book_usd)
+    still = audit(two.market, replace(two.solution.decision, positions=one.positions), no_prices(two))
+    assert still.objective_usd <= two.cost + 1e-8 * two.audit.scale_usd
+    # Where fees over the holding horizon are a tenth of a basis point, the solver sees no kink sharper.
+    assert two.positions == pytest.approx(one.positions, abs=5e-5 * spec.book_usd)
 
 
 LAWS = [
