@@ -11,7 +11,7 @@ from allocator.market.universe import Listing
 from allocator.scenario.margin_rules import MarginRules, PortfolioRule, needs_tiers
 from allocator.scenario.schema import Scenario
 from models.arrays import IntVector, Vector
-from models.margin import Brackets, Schedules
+from models.margin import Brackets, Schedules, marginal_rates
 from models.schedules import PortfolioMargin, open_interest_scaled_rate
 
 
@@ -114,9 +114,7 @@ def portfolio_rules(rule: PortfolioRule) -> PortfolioMargin:
 def cushion_rates(scheme: Scheme, reference_usd: Vector) -> Vector:
     """Marginal maintenance rate (n,) at reference sizes, by the schedule each instrument is really under."""
     size = np.abs(reference_usd)
-    bracket = np.sum(size[:, None] >= scheme.schedules.floors_usd, axis=1) - 1
-    rate = np.take_along_axis(scheme.schedules.rates, bracket[:, None], axis=1)[:, 0]
-    rate = rate + 2 * scheme.bend * size
+    rate = marginal_rates(size, scheme.schedules) + 2 * scheme.bend * size
     for group in scheme.portfolios:
         rules = group.rules
         rate[group.members] = max(rules.rate_long, rules.rate_short) + rules.gross_rate
