@@ -17,11 +17,17 @@ from allocator.program.conflict import conflict
 from models.arrays import Vector
 
 SOLVER = "CLARABEL"
-_OPTIONS: Mapping[str, Mapping[str, float]] = {
-    "CLARABEL": {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10},
-    "QOCO": {"abstol": 1e-8, "reltol": 1e-8, "max_iters": 500},
-    "PIQP": {"eps_abs": 1e-10, "eps_rel": 1e-10, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-10},
+_TIGHT: Mapping[str, float] = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
+# Where rounding errors stop Clarabel (about one random problem in a thousand), it is asked again to go in
+# smaller steps, then on the problem as it is, unequilibrated: the same solver, another path.
+_OPTIONS: Mapping[str, tuple[Mapping[str, float], ...]] = {
+    "CLARABEL": (_TIGHT, {**_TIGHT, "max_step_fraction": 0.9}, {**_TIGHT, "equilibrate_enable": False}),
+    "QOCO": ({"abstol": 1e-8, "reltol": 1e-8, "max_iters": 500},),
+    "PIQP": (
+        {"eps_abs": 1e-10, "eps_rel": 1e-10, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-10},
+    ),
 }
+_JUDGED = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE, cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE)
 
 
 @dataclass(frozen=True)
@@ -51,14 +57,7 @@ class Solution:
 def solve(program: Program, solver: str = SOLVER) -> Solution:
     """Solve; raise `Infeasible` with the certificate's limits, or `SolverFailed`."""
     problem = program.problem
-    try:
-        with warnings.catch_warnings():
-            # An inaccurate status is judged below and by the audit, not by a warning.
-            warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
-            problem.solve(solver=solver, enforce_dpp=True, **_OPTIONS.get(solver, {}))
-    except (cp.error.SolverError, ValueError) as error:
-        # CVXPY raises ValueError where numbers overflow on their way to the solver.
-        raise SolverFailed(f"{solver}: {error}") from error
+    _attempt(problem, solver)
     if problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
         found = conflict(program, solver)
         names = ", ".join(f"{m.name} ({m.subject})" for m in found[:4]) or "no limit is named by the solver"
@@ -66,6 +65,26 @@ def solve(program: Program, solver: str = SOLVER) -> Solution:
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         raise SolverFailed(f"{solver} ended with status {problem.status}")
     return _read(program)
+
+
+def _attempt(problem: cp.Problem, solver: str) -> None:
+    """Solve with each of the solver's settings in turn until it reaches a verdict."""
+    failure: Exception | None = None
+    for options in _OPTIONS.get(solver, ({},)):
+        try:
+            with warnings.catch_warnings():
+                # An inaccurate status is judged below and by the audit, not by a warning.
+                warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
+                problem.solve(solver=solver, enforce_dpp=True, **options)
+        except (cp.error.SolverError, ValueError) as error:
+            # CVXPY raises ValueError where numbers overflow on their way to the solver.
+            failure = error
+            continue
+        failure = None
+        if problem.status in _JUDGED:
+            return
+    if failure is not None:
+        raise SolverFailed(f"{solver}: {failure}") from failure
 
 
 def _read(program: Program) -> Solution:
