@@ -10,20 +10,17 @@ Bybit and OKX are illustrative.
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from synthetic import Vector, funding_rate, on_lot, on_tick, reverting, stamp, write_tables
 
 from allocator.snapshot.columns import TABLES
-
-Vector = NDArray[np.float64]
 
 SEED = 20261120
 AS_OF = datetime(2026, 11, 20, tzinfo=UTC)
@@ -192,33 +189,6 @@ def venue_symbol_of(venue: str, coin: str) -> str:
     return names.get(venue, f"{coin}USDT")
 
 
-def stamp(time: datetime) -> str:
-    """Return a time as ISO-8601 UTC to the minute."""
-    return time.strftime("%Y-%m-%dT%H:%MZ")
-
-
-def on_tick(price: float, tick: str) -> str:
-    """Return the price rounded to the tick, in plain digits."""
-    step = Decimal(tick)
-    return format((Decimal(repr(float(price))) / step).quantize(Decimal(1)) * step, "f")
-
-
-def on_lot(size: float, lot: str) -> Decimal:
-    """Return the size rounded to the lot."""
-    step = Decimal(lot)
-    return (Decimal(repr(float(size))) / step).quantize(Decimal(1)) * step
-
-
-def reverting(random: np.random.Generator, rows: int, level_sd: float, step_correlation: float) -> Vector:
-    """Return a stationary AR(1) path (rows,) with the given standard deviation."""
-    shocks = random.standard_normal(rows) * level_sd
-    path = np.empty(rows)
-    path[0] = shocks[0]
-    for row in range(1, rows):
-        path[row] = step_correlation * path[row - 1] + math.sqrt(1 - step_correlation**2) * shocks[row]
-    return path
-
-
 def coin_paths(random: np.random.Generator, rows: int) -> dict[str, Vector]:
     """Return USD prices (rows,) of each coin, ending at the price stated for AS_OF."""
     share = math.sqrt(STEP_HOURS / 24)
@@ -249,12 +219,6 @@ def price_rows(random: np.random.Generator) -> list[tuple[str, ...]]:
             tick = TERMS[venue][name].tick
             columns.append((venue, symbol_of(venue, name), [on_tick(mark, tick) for mark in marks]))
     return [(times[row], venue, symbol, path[row]) for row in range(rows) for venue, symbol, path in columns]
-
-
-def funding_rate(premium: float, interval: int) -> str:
-    """Return premium + clamp(1 bp − premium, ±5 bp) per 8 h, paid per interval, in plain digits."""
-    rate = premium + min(max(0.0001 - premium, -0.0005), 0.0005)
-    return format(Decimal(f"{rate * interval / 8:.10f}").normalize(), "f")
 
 
 def funding_rows(random: np.random.Generator) -> list[tuple[str, ...]]:
@@ -364,16 +328,6 @@ def account_tables() -> dict[str, list[tuple[str, ...]]]:
     return {"holdings": holdings, "collateral": collateral}
 
 
-def write_tables(folder: Path, tables: Mapping[str, Iterable[tuple[str, ...]]]) -> None:
-    """Write each table as csv under its declared columns."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in tables.items():
-        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as handle:
-            writer = csv.writer(handle, lineterminator="\n")
-            writer.writerow(TABLES[name].names)
-            writer.writerows(rows)
-
-
 def main(folder: Path = FOLDER) -> None:
     """Write the whole snapshot into ``folder``."""
     # One stream per table: a change to one table leaves the others as they are.
@@ -391,7 +345,7 @@ def main(folder: Path = FOLDER) -> None:
         "positions": position_rows(positions_random, marks),
         **account_tables(),
     }
-    write_tables(folder, tables)
+    write_tables(folder, tables, {name: TABLES[name].names for name in tables})
 
 
 if __name__ == "__main__":

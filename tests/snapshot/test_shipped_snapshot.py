@@ -25,7 +25,8 @@ def test_it_passes_the_door_and_is_small(shipped):
     assert "SYNTHETIC" in (SCENARIOS / "daily" / "README.md").read_text()
 
 
-def test_the_generator_writes_the_same_bytes(tmp_path):
+def test_the_generator_writes_the_same_bytes(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SCENARIOS)
     spec = importlib.util.spec_from_file_location("make_snapshot", SCENARIOS / "make_snapshot.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
