@@ -77,14 +77,15 @@ def cushion(market: Market, decision: Decision, venue: int, hours: float) -> Cus
     factors = scale * (risk.asset_loadings @ exposed)
     own = scale * risk.asset_idiosyncratic * exposed
     basis = basis_scale * risk.basis_sd * held
+    common = basis_scale * (risk.basis_loadings @ held)
     currency = scale * (risk.currency_loadings @ quote)
-    sd = float(np.sqrt(sum(float(part @ part) for part in (factors, own, basis, currency))))
+    sd = float(np.sqrt(sum(float(part @ part) for part in (factors, own, basis, common, currency))))
     if sd == 0.0:
         nothing = np.zeros(len(x))
         return Cushion(0.0, nothing, nothing, np.zeros(len(market.pockets)))
     by_asset = scale * (risk.asset_loadings.T @ factors + risk.asset_idiosyncratic * own) / sd
     by_currency = np.append(scale * (risk.currency_loadings.T @ currency) / sd, 0.0)
-    by_basis = basis_scale * risk.basis_sd * basis / sd
+    by_basis = basis_scale * (risk.basis_sd * basis + risk.basis_loadings.T @ common) / sd
     price = by_asset[market.asset_of]
     linear = price * share + by_basis[risk.basis_group] - by_currency[market.index_currency_of]
     per_coin = np.append(by_asset, 0.0)[coin] + by_currency[money]

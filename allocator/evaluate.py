@@ -16,6 +16,7 @@ from allocator.margin import Form
 from allocator.market.types import Decision, Index, Market, Matrix
 from models.arrays import Vector
 from models.covariance import variance_by_source
+from models.error_factors import shocks
 from models.hedge import currency_exposure, net_delta
 from models.margin import liquidation_move
 
@@ -112,17 +113,22 @@ def variances(market: Market, positions: Vector) -> dict[str, float]:
     return variance_by_source(market.risk, deltas(market, positions), positions, quote)
 
 
+def funding_uncertainty(market: Market, positions: Vector) -> float:
+    """κ times the sd of the error of the funding cost of all positions together."""
+    amounts = market.objective.funding_uncertainty_aversion * market.funding.uncertainty * positions
+    return float(np.linalg.norm(shocks(market.funding.errors, amounts)))
+
+
 def objective_terms(market: Market, decision: Decision) -> dict[str, float]:
     """Every term of the objective in USD per decision horizon, before the weights of its mode."""
     x = decision.positions
     costs = trade_costs(market, x - market.positions.usd)
     share = market.horizon_share
     kept = balances(market, decision, np.zeros(len(x)), in_transit=True)
-    uncertainty = market.objective.funding_uncertainty_aversion * market.funding.uncertainty * x
     return {
         "risk": market.objective.risk_aversion_per_usd / 2 * sum(variances(market, x).values()),
         "funding": float(market.funding.cost @ x),
-        "funding_uncertainty": float(np.linalg.norm(uncertainty)),
+        "funding_uncertainty": funding_uncertainty(market, x),
         "trading": share * float((costs.fees + costs.slippage).sum()),
         "impact": share * float(costs.impact.sum()),
         "transfer": share * float(market.transfers.cost @ decision.transfers),

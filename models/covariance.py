@@ -5,11 +5,11 @@ P&L over the decision horizon, in USD:
     sum_a delta_a·R_a + sum_g (sum_{i in g} x_i)·B_g + sum_c k_c·Q_c
 
 with R the asset returns (factors plus idiosyncratic), B the basis returns of the groups of instruments that
-share one basis, and Q the returns of the quote currencies; R, B and Q are uncorrelated with each other. All
-are fractions.
+share one basis (common factors plus each basis's own), and Q the returns of the quote currencies; R, B and Q
+are uncorrelated with each other. All are fractions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -26,6 +26,8 @@ class RiskModel:
 
     asset_loadings (k, A) and asset_idiosyncratic (A,): cov(R) = loadings.T @ loadings + diag(idiosyncratic²).
     basis_sd (G,), basis_group (n,): instrument i has the basis of group basis_group[i].
+    basis_loadings (k, G): cov(B) = loadings.T @ loadings + diag(basis_sd²), so that basis_sd is what common
+    factors leave; there are none by default.
     currency_loadings (C, C): cov(Q) = loadings.T @ loadings. Errors: ValueError on shapes, NaN, negative sd.
     """
 
@@ -34,6 +36,7 @@ class RiskModel:
     basis_sd: Vector
     basis_group: IntVector
     currency_loadings: Vector
+    basis_loadings: Vector = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __post_init__(self) -> None:
         loadings = finite("asset_loadings", self.asset_loadings)
@@ -47,7 +50,14 @@ class RiskModel:
             raise ValueError(
                 f"currency_loadings {currencies.shape}: give a matrix with a column per currency"
             )
-        indices("basis_group", self.basis_group, non_negative("basis_sd", self.basis_sd).size)
+        groups = non_negative("basis_sd", self.basis_sd).size
+        indices("basis_group", self.basis_group, groups)
+        common = finite("basis_loadings", self.basis_loadings)
+        if common.size == 0 and common.ndim == 2:
+            # No factor at all, of however many groups.
+            object.__setattr__(self, "basis_loadings", np.zeros((0, groups)))
+        elif common.shape[1:] != (groups,) or common.ndim != 2:
+            raise ValueError(f"basis_loadings {common.shape}: give (factors, {groups}), a column per basis")
 
 
 class VarianceGradient(NamedTuple):
@@ -71,9 +81,10 @@ def variance_by_source(
     owns it.
     """
     _check_book(model, delta, positions, currency_exposure)
+    held = _by_group(model, positions)
     return {
         "asset": float(np.sum((model.asset_loadings @ delta) ** 2)),
-        "basis": float(np.sum((model.basis_sd * _by_group(model, positions)) ** 2)),
+        "basis": float(held @ _basis_covariance_times(model, held)),
         "quote": float(np.sum((model.currency_loadings @ currency_exposure) ** 2)),
         "idiosyncratic": float(np.sum((model.asset_idiosyncratic * delta) ** 2)),
     }
@@ -89,7 +100,7 @@ def variance_gradient(
 ) -> VarianceGradient:
     """Partial derivatives of `variance`, in USD."""
     _check_book(model, delta, positions, currency_exposure)
-    basis = model.basis_sd**2 * _by_group(model, positions)
+    basis = _basis_covariance_times(model, _by_group(model, positions))
     return VarianceGradient(
         delta=2.0 * _asset_covariance_times(model, delta),
         positions=2.0 * basis[model.basis_group],
@@ -103,7 +114,7 @@ def variance_by_asset(model: RiskModel, delta: Vector, positions: Vector, asset_
     asset_of (n,): the asset of each instrument. An asset that diversifies the others has a negative share.
     """
     _check_book(model, delta, positions, np.zeros(model.currency_loadings.shape[1]))
-    basis = positions * (model.basis_sd**2 * _by_group(model, positions))[model.basis_group]
+    basis = positions * _basis_covariance_times(model, _by_group(model, positions))[model.basis_group]
     owners = indices("asset_of", asset_of, delta.size)
     by_basis = np.bincount(owners, weights=basis, minlength=delta.size)
     return np.asarray(delta * _asset_covariance_times(model, delta) + by_basis, dtype=np.float64)
@@ -194,6 +205,11 @@ def _check_book(model: RiskModel, delta: Vector, positions: Vector, currency_exp
 
 def _by_group(model: RiskModel, positions: Vector) -> Vector:
     return np.bincount(model.basis_group, weights=positions, minlength=model.basis_sd.size).astype(np.float64)
+
+
+def _basis_covariance_times(model: RiskModel, held: Vector) -> Vector:
+    factors = model.basis_loadings.T @ (model.basis_loadings @ held)
+    return np.asarray(factors + model.basis_sd**2 * held, dtype=np.float64)
 
 
 def _asset_covariance_times(model: RiskModel, delta: Vector) -> Vector:

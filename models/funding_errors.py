@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.arrays import BoolVector, IntVector, Vector, finite, fraction, indices, non_negative, positive
+from models.arrays import BoolVector, IntVector, Vector, finite, fraction, positive
 
 LEAST_PRINTS = 12
 """Fewer settled rates than this hold no forecast with a past to learn from and a future to be wrong about."""
@@ -104,25 +104,6 @@ def conditional_error_sd(history: ForecastErrors, deviation_now: ArrayLike, pool
     return np.asarray(np.sqrt(squared_error * np.maximum(ratio, 1.0)))
 
 
-def error_covariance(history: ForecastErrors, sd: ArrayLike, asset_of: ArrayLike) -> Vector:
-    """Covariance (n, n) of the errors: sd (n,) and one correlation among the instruments of each coin.
-
-    Perps of one coin share its demand for leverage: a common factor per coin and an own part each. The
-    correlation is the mean over the coin's pairs, on the rows both have, held within [0, 1) so that the
-    matrix is positive semidefinite; coins are taken as uncorrelated. asset_of (n,): the coin of each.
-    """
-    spread = non_negative("sd", sd)
-    owners = indices("asset_of", asset_of, max(int(np.max(asset_of, initial=0)) + 1, 1))
-    if spread.shape != history.errors.shape[1:] or owners.shape != spread.shape:
-        raise ValueError(f"sd {spread.shape} and asset_of {owners.shape}: give one per instrument")
-    correlation = np.eye(spread.size)
-    for coin in np.unique(owners):
-        mine = np.flatnonzero(owners == coin)
-        shared = _mean_correlation(history.errors[:, mine])
-        correlation[np.ix_(mine, mine)] = shared + (1.0 - shared) * np.eye(mine.size)
-    return np.asarray(correlation * np.outer(spread, spread))
-
-
 def _pooled(values: Vector, known: BoolVector, share: float) -> Vector:
     """Mean square (n,) of the known values, `share` of it that of all columns with enough of them."""
     count = known.sum(axis=0)
@@ -130,18 +111,6 @@ def _pooled(values: Vector, known: BoolVector, share: float) -> Vector:
     enough = count >= _LEAST_ERRORS
     weight = np.where(enough, share, 1.0)
     return np.asarray((1.0 - weight) * own + weight * own[enough].mean())
-
-
-def _mean_correlation(errors: Vector) -> float:
-    found = []
-    for a in range(errors.shape[1]):
-        for b in range(a):
-            both = np.isfinite(errors[:, a]) & np.isfinite(errors[:, b])
-            first, second = errors[both, a], errors[both, b]
-            size = float(np.sqrt((first @ first) * (second @ second)))
-            if both.sum() >= _LEAST_ERRORS and size > 0.0:
-                found.append(float(first @ second) / size)
-    return min(max(float(np.mean(found)), 0.0), 1.0) if found else 0.0
 
 
 def _last(table: Vector) -> Vector:

@@ -33,6 +33,7 @@ from models.arrays import Vector
 from models.contracts import Contract
 from models.costs import trade_cost_segments
 from models.covariance import RiskModel, factor_form
+from models.error_factors import ErrorSorts, shared_errors
 from models.margin import Schedules, leverage_cap_usd, marginal_rates
 
 AS_OF = datetime(2026, 11, 20, tzinfo=UTC)
@@ -169,9 +170,18 @@ def _funding(spec: Spec) -> Funding:
     hours = column("funding_hours")
     times = tuple(AS_OF + timedelta(hours=h) for h in hours)
     total = cost * spec.holding_hours / 24.0
-    return Funding(
-        cost, total, column("funding_sd"), cost * hours / 24.0, times, hours, column("funding_cap")
+    coins, venues, perps = (
+        np.unique(names, return_inverse=True)[1]
+        for names in ([p.asset for p in spec.perps], [p.venue for p in spec.perps], _bases(spec))
     )
+    errors = shared_errors(ErrorSorts(coins, venues, perps), *spec.error_shares)
+    return Funding(
+        cost, total, column("funding_sd"), cost * hours / 24.0, times, hours, column("funding_cap"), errors
+    )
+
+
+def _bases(spec: Spec) -> list[str]:
+    return [p.basis or p.key for p in spec.perps]
 
 
 def _costs(spec: Spec) -> Costs:
@@ -231,10 +241,12 @@ def _risk(spec: Spec, assets: tuple[str, ...]) -> RiskModel:
     np.fill_diagonal(correlation, 1.0)
     rank = len(assets) if spec.factors is None else min(spec.factors, len(assets))
     loadings, own = factor_form(correlation * np.outer(sd, sd), rank)
-    groups = [p.basis or p.key for p in spec.perps]
-    _, first, group = np.unique(groups, return_index=True, return_inverse=True)
+    _, first, group = np.unique(_bases(spec), return_index=True, return_inverse=True)
     basis = np.array([p.basis_sd for p in spec.perps])[first]
-    return RiskModel(loadings, own, basis, group, np.diag(list(spec.currency_sd.values())))
+    shared = spec.basis_correlation
+    common = np.sqrt(shared) * basis[None, :] if shared else np.zeros((0, len(basis)))
+    currencies = np.diag(list(spec.currency_sd.values()))
+    return RiskModel(loadings, own, np.sqrt(1 - shared) * basis, group, currencies, common)
 
 
 def _boxes(

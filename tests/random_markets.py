@@ -83,6 +83,11 @@ def random_spec(seed: int, wish: Wish = ANYTHING) -> Spec:
         book_usd=book,
         holding_hours=float(rng.choice([24.0, 72.0, 240.0])),
     )
+    shared = np.random.default_rng([seed, 1])
+    if shared.random() < 0.5:
+        market, coin, venue, _ = shared.dirichlet(np.ones(4)).tolist()
+        correlation = float(shared.uniform(0, 0.8))
+        spec = replace(spec, basis_correlation=correlation, error_shares=(market, coin, venue))
     spec = replace(spec, limits=_limits(rng, wish, spec))
     return with_room(spec, reference(build(spec), rng), rng)
 

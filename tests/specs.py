@@ -139,7 +139,10 @@ class Balance:
 
 @dataclass(frozen=True)
 class Spec:
-    """A whole market. Without `balances` each venue has a thousand books of every settlement currency."""
+    """A whole market. Without `balances` each venue has a thousand books of every settlement currency.
+
+    `basis_correlation` is of every pair of bases; `error_shares` of funding errors by market, coin, venue.
+    """
 
     perps: tuple[Perp, ...]
     exposure: Mapping[str, float]
@@ -147,6 +150,8 @@ class Spec:
     asset_sd: Mapping[str, float] = field(default_factory=lambda: {"BTC": 0.025})
     correlation: float = 0.0
     factors: int | None = None
+    basis_correlation: float = 0.0
+    error_shares: tuple[float, float, float] = (0.0, 0.0, 0.0)
     currency_sd: Mapping[str, float] = field(default_factory=lambda: {"USDT": 0.0, "USDC": 0.0})
     cash: Mapping[str, float] = field(default_factory=dict)
     balances: tuple[Balance, ...] = ()

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import recorded
 
-from allocator.market.forecast import Known, asset_covariance, basis_volatility
+from allocator.market.forecast import Known, asset_covariance, basis_risk
 from allocator.market.funding import POOLING
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, FundingForecast
@@ -229,7 +229,7 @@ def test_hedged_volatility_predicted_and_realised(told):
             known, came = known_at(panel, now), next_day_returns(wide, now)
             recent = wide.loc[now - pd.Timedelta(days=30) : now]
             legs = [leg for leg in panel.listings if leg.key in wide.columns and recent[leg.key].count() > 50]
-            sd = basis_volatility(known, legs, BasisForecast(), AssetForecast().window, Findings())
+            sd = basis_risk(known, legs, BasisForecast(), AssetForecast().window, Findings()).sd
             left = np.array([came[leg.key] - came["index", f"{leg.row['asset']}/USD"] for leg in legs])
             for venue in {leg.venue for leg in legs}:
                 mine = [i for i, leg in enumerate(legs) if leg.venue == venue]

@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 from sklearn.covariance import EmpiricalCovariance
 
-from allocator.market.forecast import Known, asset_covariance, basis_volatility, risk_model
+from allocator.market.forecast import Known, asset_covariance, basis_risk, risk_model
 from allocator.market.funding import funding_forecast
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts, FundingForecast
@@ -153,7 +153,7 @@ def test_factor_assets_are_the_factors():
 def test_basis_over_the_horizon_from_hourly_and_coarse_prices(step, hours):
     table, findings = prices(days=600, step=step), Findings()
     forecast = BasisForecast(memory="600d", floor="0.1bp")
-    sd = basis_volatility(known(table, hours), [listing(a) for a in ASSETS], forecast, 600 * 24.0, findings)
+    sd = basis_risk(known(table, hours), [listing(a) for a in ASSETS], forecast, 600 * 24.0, findings).sd
     true = np.sqrt(2 * 6e-4**2 * (1 - 0.5 ** (hours / 4.0)))
     np.testing.assert_allclose(sd, true, rtol=0.12)
     assert findings.notices == []
@@ -162,7 +162,7 @@ def test_basis_over_the_horizon_from_hourly_and_coarse_prices(step, hours):
 def test_prices_too_coarse_for_the_half_life_are_reported():
     table, findings = prices(days=300, step=24.0), Findings()
     forecast = BasisForecast(memory="300d", floor="0.1bp")
-    sd = basis_volatility(known(table, 4.0), [listing(a) for a in ASSETS], forecast, 300 * 24.0, findings)
+    sd = basis_risk(known(table, 4.0), [listing(a) for a in ASSETS], forecast, 300 * 24.0, findings).sd
     assert "every 24 h are too coarse to see the half-life" in findings.notices[0]
     # What may have happened within a day is taken to happen within four hours.
     np.testing.assert_allclose(sd, np.sqrt(2) * 6e-4, rtol=0.15)
@@ -173,9 +173,9 @@ def test_one_bad_print_does_not_make_the_basis():
     perp = spoilt.index[spoilt["symbol"] == "BTC/USD:USD"]
     spoilt.loc[perp[-50], "price"] *= 1.05
     legs, forecast = [listing("BTC")], BasisForecast()
-    clean = basis_volatility(known(), legs, forecast, 120 * 24.0, Findings())
-    cut = basis_volatility(known(spoilt), legs, forecast, 120 * 24.0, Findings())
-    wide = basis_volatility(known(spoilt), legs, BasisForecast(outlier_limit=1e6), 120 * 24.0, Findings())
+    clean = basis_risk(known(), legs, forecast, 120 * 24.0, Findings()).sd
+    cut = basis_risk(known(spoilt), legs, forecast, 120 * 24.0, Findings()).sd
+    wide = basis_risk(known(spoilt), legs, BasisForecast(outlier_limit=1e6), 120 * 24.0, Findings()).sd
     assert cut == pytest.approx(clean, rel=0.2)
     assert wide > 2.5 * clean
 
@@ -191,7 +191,7 @@ def test_a_gap_of_hours_is_no_change_of_an_hour():
 
 def test_thin_basis_is_a_problem():
     findings = Findings()
-    basis_volatility(known(PRICES.iloc[:0]), [listing("BTC")], BasisForecast(), 24.0, findings)
+    basis_risk(known(PRICES.iloc[:0]), [listing("BTC")], BasisForecast(), 24.0, findings)
     assert "for binance BTC/USD:USD" in findings.problems[0].message
 
 

@@ -31,6 +31,7 @@ from allocator.market.types import Decision, Market
 from allocator.scenario import schema
 from models.arrays import Vector
 from models.covariance import variance_gradient
+from models.error_factors import correlated
 from models.hedge import currency_exposure
 
 
@@ -79,8 +80,8 @@ def _objective(market: Market, decision: Decision, w: Weights) -> None:
     w.route += w.other * market.horizon_share * market.transfers.cost
     w.linear += w.risk * goal.risk_aversion_per_usd / 2 * _variance_slope(market, x)
     spread = goal.funding_uncertainty_aversion * market.funding.uncertainty
-    if (norm := float(np.linalg.norm(spread * x))) > 0:
-        w.linear += w.other * spread**2 * x / norm
+    if (norm := evaluate.funding_uncertainty(market, x)) > 0:
+        w.linear += w.other * spread * correlated(market.funding.errors, spread * x) / norm
 
 
 def _variance_slope(market: Market, x: Vector) -> Vector:

@@ -90,7 +90,9 @@ def _shared_factors(market: Market) -> Matrix:
     indexed = np.zeros((len(market.currencies), n))
     quoted = np.flatnonzero(market.index_currency_of >= 0)
     indexed[market.index_currency_of[quoted], quoted] = -1.0
-    return np.vstack([risk.asset_loadings[:, market.asset_of], own, shared, risk.currency_loadings @ indexed])
+    common = risk.basis_loadings[:, risk.basis_group]
+    by_asset, by_currency = risk.asset_loadings[:, market.asset_of], risk.currency_loadings @ indexed
+    return np.vstack([by_asset, own, shared, common, by_currency])
 
 
 def _kinks(market: Market) -> list[Vector]:
@@ -136,7 +138,7 @@ def _heights(market: Market, decision: Decision, w: Weights, points: Matrix) -> 
 
 
 def _own_curvature(market: Market, w: Weights) -> Vector:
-    """Curvature (n,) that instrument i has alone: λσ² of a basis that no other instrument shares."""
+    """Curvature (n,) that instrument i has alone: λσ² of a basis's own part that no other shares."""
     members = np.bincount(market.risk.basis_group, minlength=len(market.risk.basis_sd))
     alone = members[market.risk.basis_group] == 1
     sd = market.risk.basis_sd[market.risk.basis_group]

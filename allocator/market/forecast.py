@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from models.basis import (
     floored,
     half_life_resolved,
 )
+from models.basis_factors import change_correlation, common_loadings, own_sd
 from models.covariance import (
     RiskModel,
     asset_factor_form,
@@ -176,28 +178,48 @@ def _scaled(daily: Matrix, assets: tuple[str, ...], forecast: AssetForecast, fin
     return scaled
 
 
-def basis_volatility(
+class BasisRisk(NamedTuple):
+    """Change of each perp's basis over the decision horizon: sd (n,), loadings (k, n) on common factors.
+
+    `sd` counts the loadings too, and is at least the floor; what the floor adds is each basis's own.
+    """
+
+    sd: Vector
+    loadings: Vector
+
+    @property
+    def own(self) -> Vector:
+        """Sd (n,) of what the common factors leave."""
+        return own_sd(self.sd, self.loadings)
+
+
+def basis_risk(
     known: Known, listings: list[Listing], forecast: BasisForecast, window: float, findings: Findings
-) -> Vector:
-    """Sd of the change of each perp's basis over the decision horizon (n,)."""
+) -> BasisRisk:
+    """How the bases of different perps change over the decision horizon, each and together."""
     if forecast.method == "given":
-        variance = change_variance(forecast.level, np.log(2) / forecast.half_life, known.hours)
-        return np.full(len(listings), floored(np.sqrt(variance), forecast.floor))
+        sd = np.sqrt(change_variance(forecast.level, np.log(2) / forecast.half_life, known.hours))
+        shared = np.full((1, len(listings)), np.sqrt(forecast.correlation) * sd)
+        total = np.full(len(listings), floored(sd, forecast.floor))
+        return BasisRisk(total, shared if forecast.correlation else shared[:0])
     grid = known.grid(window)
     step = _step_hours(grid.index)
-    sd, thin, coarse = np.full(len(listings), forecast.floor), [], []
+    levels = [clipped_levels(_basis_levels(grid, listing), forecast.outlier_limit) for listing in listings]
+    sd, thin, coarse = np.zeros(len(listings)), [], []
     for i, listing in enumerate(listings):
-        levels = clipped_levels(_basis_levels(grid, listing), forecast.outlier_limit)
         try:
-            estimate, seen = _change_sd(levels, step, known.hours, forecast.memory)
+            sd[i], seen = _change_sd(levels[i], step, known.hours, forecast.memory)
         except ValueError:
             thin.append(f"{listing.venue} {listing.symbol}")
             continue
         if not seen:
             coarse.append(f"{listing.venue} {listing.symbol}")
-        sd[i] = floored(estimate, forecast.floor)
     _report_basis(thin, coarse, step, findings)
-    return sd
+    total = np.asarray(floored(sd, forecast.floor))
+    if thin or not forecast.factors or len(listings) < 2:
+        return BasisRisk(total, np.zeros((0, len(listings))))
+    together = change_correlation(np.column_stack(levels), step, known.hours, forecast.correlation_memory)
+    return BasisRisk(total, common_loadings(together, forecast.factors) * sd)
 
 
 def _change_sd(levels: Vector, step: float, hours: float, memory: float) -> tuple[float, bool]:
@@ -272,17 +294,19 @@ def risk_model(
     """The factor model over the decision horizon, and the asset covariance it came from."""
     covariance = asset_covariance(known, assets, forecasts.assets, findings, estimator)
     loadings, idiosyncratic = _factors(covariance, assets, forecasts.assets, findings)
-    basis = basis_volatility(known, listings, forecasts.basis, forecasts.assets.window, findings)
     given = forecasts.currencies
     daily = np.array([max(given.daily_volatility[c], given.floor) for c in currencies])
     # The same perp held in two accounts has one basis.
     perps = [f"{listing.exchange} {listing.symbol}" for listing in listings]
     _, first, group = np.unique(perps, return_index=True, return_inverse=True)
+    different = [listings[i] for i in first]
+    basis = basis_risk(known, different, forecasts.basis, forecasts.assets.window, findings)
     model = RiskModel(
         asset_loadings=loadings,
         asset_idiosyncratic=idiosyncratic,
-        basis_sd=basis[first],
+        basis_sd=basis.own,
         basis_group=group,
         currency_loadings=np.diag(daily * np.sqrt(known.hours / 24.0)),
+        basis_loadings=basis.loadings,
     )
     return model, covariance

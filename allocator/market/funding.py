@@ -9,12 +9,19 @@ import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
-from allocator.market.types import Funding
+from allocator.market.types import Funding, Index, Matrix
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import Forecasts, FundingForecast
 from models.arrays import Vector
+from models.error_factors import ErrorSorts, error_factors, independent_errors
 from models.funding import MeanReversion, ewma_rate, expected_rates, holding_cost, settlement_times
-from models.funding_errors import LEAST_PRINTS, AverageLadder, conditional_error_sd, past_errors
+from models.funding_errors import (
+    LEAST_PRINTS,
+    AverageLadder,
+    ForecastErrors,
+    conditional_error_sd,
+    past_errors,
+)
 
 # Weight of all instruments' past errors against one's own; of 0.5, 0.75 and 1 the best likelihood of the
 # errors of recorded funding of 2023 and of autumn 2024, on 45 and on 90 days of history.
@@ -92,16 +99,18 @@ def funding_forecast(
     histories = _histories(funding, listings, believed, as_of, findings)
     if histories is None:
         none = np.zeros(0)
-        return Funding(none, none, none, none, (), none, none)
+        return Funding(none, none, none, none, (), none, none, independent_errors(0))
     found = [_forecast_one(history, believed, as_of, hours, holding) for history in histories]
+    past = _past_errors(histories, found, believed)
     return Funding(
         cost=np.array([f.cost for f in found]),
         total=np.array([f.total for f in found]),
-        uncertainty=hours / holding * _total_sd(histories, found, listings, believed, findings),
+        uncertainty=hours / holding * _total_sd(histories, found, past, listings, findings),
         next_rate=np.array([f.next_rate for f in found]),
         next_times=tuple(f.next_time for f in found),
         interval_hours=np.array([history.interval for history in histories]),
         cap=np.array([float(listing.row["funding_cap"]) for listing in listings]),
+        errors=error_factors(_together(past, len(listings)), _sorts(listings)),
     )
 
 
@@ -154,11 +163,67 @@ def _reverting(history: _History, believed: FundingForecast) -> MeanReversion:
     return MeanReversion(levels, reversions, long_run)
 
 
+class _Past(NamedTuple):
+    """Errors of the instruments `mine` (m,), all of one settlement interval in hours.
+
+    None where too few rates are settled. `due` is how many settlements lie ahead, at most.
+    """
+
+    mine: Index
+    interval: float
+    due: int
+    errors: ForecastErrors | None
+
+
+def _past_errors(histories: list[_History], found: list[_Forecast], believed: FundingForecast) -> list[_Past]:
+    """Past errors of the mean rate over as many settlements as lie ahead, together for each interval."""
+    intervals = np.array([history.interval for history in histories])
+    past = []
+    for interval in np.unique(intervals).tolist():
+        mine = np.flatnonzero(intervals == interval)
+        rows, due = max(len(histories[i].hourly) for i in mine), max(found[i].due for i in mine)
+        errors = None
+        if rows >= LEAST_PRINTS and due:
+            rates = np.column_stack([histories[i].on_grid(rows) for i in mine])
+            errors = past_errors(rates, interval, due, _ladder(believed, interval))
+        past.append(_Past(mine, interval, due, errors))
+    return past
+
+
+def _together(past: list[_Past], count: int) -> Matrix:
+    """Errors (O, count) of all instruments by the moment of the forecast, NaN where unknown.
+
+    Moments are those of the longest interval, counted back from the newest settlement: perps that settle
+    hourly are seen at each eighth settlement where others settle every 8 h, over about the same horizon.
+    """
+    seen = [(group, group.errors) for group in past if group.errors is not None]
+    coarse = max((group.interval for group, _ in seen), default=1.0)
+    ends = [(errors.settlements + len(errors.errors)) * group.interval for group, errors in seen]
+    table = np.full((int(max(ends, default=0.0) / coarse), count), np.nan)
+    for group, errors in seen:
+        # The newest forecast that has become known is `settlements` back.
+        back = np.rint(np.arange(len(table)) * coarse / group.interval).astype(int) - errors.settlements
+        there = (back >= 0) & (back < len(errors.errors))
+        table[np.ix_(there, group.mine)] = errors.errors[len(errors.errors) - 1 - back[there]]
+    return table
+
+
+def _sorts(listings: list[Listing]) -> ErrorSorts:
+    def places(names: list[str]) -> Index:
+        return np.unique(np.array(names), return_inverse=True)[1].astype(np.int64)
+
+    return ErrorSorts(
+        coin=places([listing.row["asset"] for listing in listings]),
+        venue=places([listing.exchange for listing in listings]),
+        perp=places([f"{listing.exchange} {listing.symbol}" for listing in listings]),
+    )
+
+
 def _total_sd(
     histories: list[_History],
     found: list[_Forecast],
+    past: list[_Past],
     listings: list[Listing],
-    believed: FundingForecast,
     findings: Findings,
 ) -> Vector:
     """Sd (n,) of the error of each instrument's funding over the holding horizon, from its past errors.
@@ -168,10 +233,9 @@ def _total_sd(
     """
     intervals = np.array([history.interval for history in histories])
     per_hour = np.full(len(histories), np.nan)
-    for interval in np.unique(intervals):
-        mine = np.flatnonzero(intervals == interval)
+    for group in past:
         # Per hour, so that one's largest error may stand for another's.
-        per_hour[mine] = _rate_sd([histories[i] for i in mine], [found[i] for i in mine], believed) / interval
+        per_hour[group.mine] = _rate_sd(group, [found[i] for i in group.mine]) / group.interval
     unknown = np.flatnonzero(np.isnan(per_hour))
     if unknown.size:
         known = per_hour[np.isfinite(per_hour)]
@@ -186,18 +250,16 @@ def _total_sd(
     return np.asarray(per_hour * intervals * np.array([f.due for f in found]))
 
 
-def _rate_sd(histories: list[_History], found: list[_Forecast], believed: FundingForecast) -> Vector:
+def _rate_sd(past: _Past, found: list[_Forecast]) -> Vector:
     """Sd (n,) of the error of the mean rate, for instruments of one interval; NaN without enough history."""
-    interval = histories[0].interval
-    rows = max((len(history.hourly) for history in histories), default=0)
-    due = max(forecast.due for forecast in found)
-    if rows < LEAST_PRINTS or due == 0:
-        return np.zeros(len(found)) if due == 0 else np.full(len(found), np.nan)
-    ladder = AverageLadder(
+    if past.errors is None:
+        return np.full(len(found), np.nan if past.due else 0.0)
+    return conditional_error_sd(past.errors, np.array([f.deviation for f in found]), POOLING)
+
+
+def _ladder(believed: FundingForecast, interval: float) -> AverageLadder:
+    return AverageLadder(
         half_lives_hours=(believed.recent_half_life, believed.half_life),
         reversions_hours=(believed.last_reversion, believed.recent_reversion, believed.reversion),
         long_run=believed.long_run * interval,
     )
-    rates = np.column_stack([history.on_grid(rows) for history in histories])
-    errors = past_errors(rates, interval, due, ladder)
-    return conditional_error_sd(errors, np.array([f.deviation for f in found]), POOLING)

@@ -18,6 +18,7 @@ from allocator.scenario.schema import Limit, Objective
 from models.arrays import Vector
 from models.contracts import Contract
 from models.covariance import RiskModel
+from models.error_factors import ErrorFactors
 from models.margin import Brackets
 
 Matrix = NDArray[np.float64]
@@ -115,7 +116,8 @@ class Funding:
     """Per instrument (n,). Rates are fractions of notional, positive: longs pay.
 
     `cost` is φ: USD per USD long over the decision horizon, mean over the holding horizon. `total` is the
-    plain sum over the holding horizon. `uncertainty` is the sd of `cost`. `cap` is per settlement.
+    plain sum over the holding horizon. `uncertainty` is the sd of the error of `cost`, `errors` what these
+    errors have in common. `cap` is per settlement.
     """
 
     cost: Vector
@@ -125,6 +127,7 @@ class Funding:
     next_times: tuple[datetime, ...]
     interval_hours: Vector
     cap: Vector
+    errors: ErrorFactors
 
 
 @dataclass(frozen=True)

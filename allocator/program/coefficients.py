@@ -50,6 +50,7 @@ class Structure:
     ordered: Index
     has_impact: bool
     has_idiosyncratic: bool
+    basis_factors: int
     has_funding_uncertainty: bool
     has_size_loss: bool
     haircut_pockets: Index
@@ -80,6 +81,7 @@ def structure(market: Market) -> Structure:
         ordered=np.flatnonzero(market.positions.open_buys_usd + market.positions.open_sells_usd > 0),
         has_impact=bool(np.any(market.costs.impact > 0)),
         has_idiosyncratic=bool(np.any(market.risk.asset_idiosyncratic > 0)),
+        basis_factors=len(market.risk.basis_loadings),
         has_funding_uncertainty=market.objective.funding_uncertainty_aversion > 0,
         has_size_loss=bool(np.any(market.stresses.size_loss > 0)),
         haircut_pockets=np.flatnonzero(np.any(market.stresses.haircut > 0, axis=0)),
@@ -105,6 +107,7 @@ def _signature(market: Market) -> str:
             np.argwhere(np.isfinite(market.transfers.headroom)).tolist(),
             market.stresses.names,
             market.risk.basis_group.tolist(),
+            market.funding.errors.groups.tolist(),
             [(g.venue, g.members.tolist()) for g in market.scheme.netting],
             [
                 (g.venue, g.members.tolist(), g.rules.affine_pieces().tolist())
@@ -164,6 +167,7 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "risk.asset": root * risk.asset_loadings,
         "risk.idiosyncratic": root * risk.asset_idiosyncratic,
         "risk.basis": root * risk.basis_sd,
+        "risk.basis_factors": root * risk.basis_loadings,
         "risk.currency": root * risk.currency_loadings,
         "exposure": market.exposure / book,
         "cash": market.cash / book,
@@ -171,9 +175,6 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "box.lower": market.lower[shape.boxed_below] / book,
         "box.upper": market.upper[shape.boxed_above] / book,
         "funding.cost": market.funding.cost / COST,
-        "funding.uncertainty": market.objective.funding_uncertainty_aversion
-        * market.funding.uncertainty
-        / COST,
         "cost.share": np.array(market.horizon_share),
         "cost.slopes": market.costs.slopes[rows, columns] / COST,
         "cost.intercepts": market.costs.intercepts[rows, columns] / (book * COST),
@@ -192,6 +193,9 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "open.buys": market.positions.open_buys_usd[shape.ordered] / book,
         "open.sells": market.positions.open_sells_usd[shape.ordered] / book,
     }
+    uncertainty = market.objective.funding_uncertainty_aversion * market.funding.uncertainty / COST
+    for block, loading in enumerate(market.funding.errors.loadings):
+        result[f"funding.uncertainty.{block}"] = uncertainty * loading
     for s in range(len(stress.names)):
         result[f"stress.{s}.pnl"] = stress.pnl[s]
         result[f"stress.{s}.size_loss"] = stress.size_loss[s]

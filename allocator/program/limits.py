@@ -299,6 +299,8 @@ def _cushion_factors(c: Context, venue: int, hours: float) -> list[cp.Expression
         scale * cp.multiply(slots("risk.idiosyncratic"), exposed),
         basis_scale * cp.multiply(slots("risk.basis"), groups @ v.positions),
     ]
+    if len(market.risk.basis_loadings):
+        blocks.append(basis_scale * (slots("risk.basis_factors") @ (groups @ v.positions)))
     if len(market.currencies):
         c.ties.append(quote == cash @ counted - indexed @ v.positions)
         blocks.append(scale * (slots("risk.currency") @ quote))

@@ -35,7 +35,7 @@ class Variables:
     balance: cp.Variable
     delta: cp.Variable
     factors: tuple[cp.Variable, ...]
-    uncertainty: cp.Variable | None
+    uncertainty: cp.Expression | None
     arrived: cp.Variable
     kept: cp.Variable
     charged: cp.Expression
@@ -73,7 +73,7 @@ def declare(market: Market, shape: Structure, slots: Slots, needs_turnover: bool
         balance=balance,
         delta=delta,
         factors=_factors(market, x, delta, shape, slots, rows),
-        uncertainty=_uncertainty(x, shape, slots, rows),
+        uncertainty=_uncertainty(market, x, shape, slots, rows),
         arrived=arrived,
         kept=kept,
         charged=_charged(kept, shape, rows),
@@ -178,7 +178,7 @@ def _factors(
     slots: Slots,
     rows: list[cp.Constraint],
 ) -> tuple[cp.Variable, ...]:
-    """√λ·F·y in blocks: common factors, idiosyncratic, basis, quote currencies."""
+    """√λ·F·y in blocks: common factors, idiosyncratic, basis and its common factors, quote currencies."""
     risk = market.risk
     blocks: list[cp.Variable] = []
 
@@ -192,6 +192,8 @@ def _factors(
         tie("factor_idiosyncratic", cp.multiply(slots("risk.idiosyncratic"), delta))
     groups = incidence(risk.basis_group, len(risk.basis_sd))
     tie("factor_basis", cp.multiply(slots("risk.basis"), groups @ x))
+    if shape.basis_factors:
+        tie("factor_basis_common", slots("risk.basis_factors") @ (groups @ x))
     if len(market.currencies):
         quote = cp.Variable(len(market.currencies), name="currency_exposure")
         rows.append(quote == slots("cash") - incidence(market.index_currency_of, len(market.currencies)) @ x)
@@ -200,10 +202,15 @@ def _factors(
 
 
 def _uncertainty(
-    x: cp.Variable, shape: Structure, slots: Slots, rows: list[cp.Constraint]
-) -> cp.Variable | None:
+    market: Market, x: cp.Variable, shape: Structure, slots: Slots, rows: list[cp.Constraint]
+) -> cp.Expression | None:
+    """κ times the loadings of the funding error on each shock: of the market, coins, venues and perps."""
     if not shape.has_funding_uncertainty:
         return None
-    u = cp.Variable(x.size, name="funding_uncertainty")
-    rows.append(u == cp.multiply(slots("funding.uncertainty"), x))
-    return u
+    blocks = []
+    for block, group in enumerate(market.funding.errors.groups):
+        shock = cp.Variable(int(group.max()) + 1, name=f"funding_shock_{block}")
+        weighted = cp.multiply(slots(f"funding.uncertainty.{block}"), x)
+        rows.append(shock == incidence(group, shock.size) @ weighted)
+        blocks.append(shock)
+    return cp.hstack(blocks)

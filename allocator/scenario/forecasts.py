@@ -55,7 +55,11 @@ class AssetForecast(Model):
 
 
 class BasisForecast(Model):
-    """Venue basis: a mean-reverting level, so its change saturates with the horizon."""
+    """Venue basis: a mean-reverting level, so its change saturates with the horizon.
+
+    Bases move together: over 2023 to 2025 equal shorts of all perps had 1.5 to 1.7 times the volatility that
+    independent bases predict, and 1.05 to 1.1 times that of two common factors.
+    """
 
     method: Literal["estimated", "given"] = "estimated"
     outlier_limit: Positive = Field(
@@ -64,7 +68,16 @@ class BasisForecast(Model):
     memory: Annotated[Hours, Field(gt=0)] = Field(
         15 * 24.0, description="For `estimated`: half-life of the weight of past changes."
     )
+    factors: Annotated[int, Field(ge=0)] = Field(
+        2, description="For `estimated`: common factors of all bases; 0 takes them as independent."
+    )
+    correlation_memory: Annotated[Hours, Field(gt=0)] = Field(
+        30 * 24.0, description="For `estimated`: half-life of the weight of past changes in the factors."
+    )
     level: Annotated[Fraction, Field(ge=0)] = Field(0.0006, description="For `given`: sd of the basis level.")
+    correlation: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.3, description="For `given`: every pair of bases; recorded pairs had 0.1 to 0.6 on average."
+    )
     half_life: Annotated[Hours, Field(gt=0)] = Field(2.0, description="For `given`: of a deviation.")
     floor: Annotated[Fraction, Field(gt=0)] = Field(0.0003, description="Least sd over the decision horizon.")
 

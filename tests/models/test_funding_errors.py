@@ -8,7 +8,6 @@ from models.funding_errors import (
     AverageLadder,
     ForecastErrors,
     conditional_error_sd,
-    error_covariance,
     past_errors,
 )
 
@@ -96,27 +95,6 @@ def test_stated_sd_is_that_of_new_errors(settlements):
     assert np.sqrt(np.mean((new.errors[later] / sd) ** 2)) == pytest.approx(0.9, abs=0.15)
 
 
-def test_error_covariance_has_a_factor_per_coin():
-    rng = np.random.default_rng(5)
-    coins, own = rng.normal(size=(20_000, 2)), rng.normal(size=(20_000, 4))
-    asset_of = np.array([0, 0, 1, 1])
-    errors = np.sqrt(0.6) * coins[:, asset_of] + np.sqrt(0.4) * own
-    history = ForecastErrors(errors, np.zeros_like(errors), 3)
-    sd = np.array([1.0, 2.0, 3.0, 4.0])
-    cov = error_covariance(history, sd, asset_of)
-    np.testing.assert_allclose(np.diag(cov), sd**2)
-    assert cov[0, 1] == pytest.approx(0.6 * 2.0, rel=0.05)
-    assert cov[2, 3] == pytest.approx(0.6 * 12.0, rel=0.05)
-    assert cov[0, 2] == 0.0
-    assert np.linalg.eigvalsh(cov)[0] > 0
-
-
-def test_opposite_errors_count_as_unrelated():
-    errors = np.random.default_rng(0).normal(size=(50, 1)) * np.array([[1.0, -1.0]])
-    history = ForecastErrors(errors, np.zeros_like(errors), 1)
-    np.testing.assert_allclose(error_covariance(history, np.ones(2), np.array([0, 0])), np.eye(2))
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -132,7 +110,6 @@ def test_opposite_errors_count_as_unrelated():
             lambda: conditional_error_sd(past_errors(simulated(40), 8.0, 1, LADDER), np.zeros(3), 2.0),
             "pooling",
         ),
-        (lambda: error_covariance(past_errors(simulated(40), 8.0, 1, LADDER), np.ones(2), [0, 1]), "one per"),
     ],
 )
 def test_bad_input(call, message):

@@ -38,9 +38,7 @@ def doubling_all_amounts_and_halving_risk_aversion_doubles_the_answer(seed):
 
 
 def splitting_an_instrument_in_twins_leaves_the_totals(seed):
-    spec = random_spec(
-        seed, Wish(kinds=ALWAYS | {"gross", "turnover", "net_delta"}, kappa=False, shared_basis=False)
-    )
+    spec = random_spec(seed, Wish(kinds=ALWAYS | {"gross", "turnover", "net_delta"}, shared_basis=False))
     i = seed % len(spec.perps)
     one, two = answer(build(spec)), answer(build(twinned(spec, i)))
     assert two.cost == pytest.approx(one.cost, abs=2e-6 * one.audit.scale_usd)
