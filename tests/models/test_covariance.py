@@ -27,6 +27,7 @@ def case(seed, assets=4, groups=3, instruments=6, currencies=2):
         rng.uniform(1e-4, 1e-3, groups),
         rng.integers(0, groups, instruments),
         rng.normal(size=(currencies, currencies)) * 0.002,
+        rng.normal(size=(int(rng.integers(0, 3)), groups)) * 5e-4,
     )
     return (
         model,
@@ -40,8 +41,11 @@ def case(seed, assets=4, groups=3, instruments=6, currencies=2):
 def test_variance_equals_the_dense_quadratic_form(seed):
     model, delta, positions, currency = case(seed)
     asset_cov = model.asset_loadings.T @ model.asset_loadings + np.diag(model.asset_idiosyncratic**2)
-    same = model.basis_group[:, None] == model.basis_group
-    basis_cov = same * model.basis_sd[model.basis_group] ** 2
+    # Instrument by instrument: what any two share of basis, their own where they are of one group.
+    common, group = model.basis_loadings, model.basis_group
+    basis_cov = np.array(
+        [[common[:, g] @ common[:, h] + model.basis_sd[g] ** 2 * (g == h) for h in group] for g in group]
+    )
     quote_cov = model.currency_loadings.T @ model.currency_loadings
     dense = delta @ asset_cov @ delta + positions @ basis_cov @ positions + currency @ quote_cov @ currency
     assert variance(model, delta, positions, currency) == pytest.approx(dense, rel=1e-10)
@@ -82,6 +86,31 @@ def test_two_perps_of_one_basis_net_and_of_two_do_not():
     book = (np.zeros(1), np.array([1e6, -1e6]), np.zeros(0))
     assert variance(shared, *book) == 0.0
     assert variance(apart, *book) == pytest.approx(2 * 1e6)
+
+
+def test_common_factor_of_two_bases():
+    """Correlation r: short both and they add up, long one and short the other and they offset."""
+    r, sd = 0.6, 1e-3
+    model = RiskModel(
+        np.array([[0.03]]),
+        np.zeros(1),
+        np.full(2, np.sqrt(1 - r) * sd),
+        np.array([0, 1]),
+        np.zeros((0, 0)),
+        np.full((1, 2), np.sqrt(r) * sd),
+    )
+    both, spread = ((np.zeros(1), np.array([-1e6, x]), np.zeros(0)) for x in (-1e6, 1e6))
+    assert variance(model, *both) == pytest.approx(2 * (1 + r) * 1e6)
+    assert variance(model, *spread) == pytest.approx(2 * (1 - r) * 1e6)
+    assert variance_by_source(model, *both)["basis"] == pytest.approx(variance(model, *both))
+
+
+@given(seeds)
+def test_no_loadings_are_independent_bases(seed):
+    model, *book = case(seed)
+    bare = {name: getattr(model, name) for name in RiskModel.__dataclass_fields__ if name != "basis_loadings"}
+    none = RiskModel(**bare, basis_loadings=np.zeros((2, 3)))
+    assert variance(none, *book) == pytest.approx(variance(RiskModel(**bare), *book), rel=1e-12)
 
 
 @given(seeds, st.integers(0, 5))
@@ -127,6 +156,9 @@ def test_scaling_and_floor():
         ("basis_group", np.array([0, 3]), "from 0 to 2"),
         ("basis_group", np.array([0.5]), "whole numbers"),
         ("currency_loadings", np.ones(3), "a column per currency"),
+        ("basis_loadings", np.ones((2, 4)), "a column per basis"),
+        ("basis_loadings", np.ones(3), "a column per basis"),
+        ("basis_loadings", np.full((1, 3), np.nan), "basis_loadings"),
     ],
 )
 def test_bad_models(field, value, message):

@@ -58,6 +58,45 @@ def test_minimum_variance_over_venues():
     assert hedge_effectiveness(sd**2, (E * SD) ** 2) == pytest.approx(0.99986457, abs=1e-8)
 
 
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9, 1.0])
+def test_two_venues_whose_bases_move_together(correlation):
+    """Inverse covariance times one, on paper: x ∝ (b₂² − ρb₁b₂, b₁² − ρb₁b₂), whole hedge as for one basis."""
+    sd = np.array([4e-4, 5e-4])
+    cross = correlation * sd.prod()
+    spec = single_asset(E, 2, 1e-4)
+    perps = tuple(replace(p, basis_sd=float(s)) for p, s in zip(spec.perps, sd, strict=True))
+    found = solved(replace(spec, perps=perps, basis_correlation=correlation))
+    weights = (sd[::-1] ** 2 - cross) / (sd @ sd - 2 * cross)
+    least = (sd.prod() ** 2 - cross**2) / (sd @ sd - 2 * cross)
+    # From ρ = b₁/b₂ on the wilder perp is held long against the calmer.
+    assert (weights[1] < 0) == (correlation > 0.8)
+    assert found.positions == pytest.approx(-weights * E * SD**2 / (SD**2 + least), rel=1e-5)
+
+
+def test_alike_bases_that_are_one_do_not_diversify():
+    """κ and risk see three venues as one when basis and funding errors are the same everywhere."""
+    spec = single_asset(E, 3, 1e-5, basis_sd=5e-3, funding_sd=2e-4)
+    spec = replace(spec, objective=objective(risk_aversion_per_usd=1e-5, funding_uncertainty_aversion=1.0))
+    one = solved(replace(spec, perps=spec.perps[:1]))
+    same = solved(replace(spec, basis_correlation=1.0, error_shares=(0.0, 1.0, 0.0)))
+    apart = solved(spec)
+    assert same.cost == pytest.approx(one.cost, rel=1e-6)
+    assert same.positions.sum() == pytest.approx(one.positions.sum(), rel=1e-5)
+    assert apart.cost < 0.7 * one.cost
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.4, 1.0])
+def test_uncertain_funding_is_a_smaller_hedge(shared):
+    """Identical venues, errors of correlation c: sd of the sum is s·√(c + (1 − c)/V), a cost per USD short."""
+    venues, kappa, error, aversion = 4, 0.5, 2e-4, 1e-5
+    spec = single_asset(E, venues, aversion, basis_sd=4e-4, funding_sd=error)
+    goal = objective(risk_aversion_per_usd=aversion, funding_uncertainty_aversion=kappa)
+    found = solved(replace(spec, objective=goal, error_shares=(shared / 2, shared / 2, 0.0)))
+    cost = kappa * error * np.sqrt(shared + (1 - shared) / venues)
+    hedge = (E - cost / (aversion * SD**2)) * SD**2 / (SD**2 + 16e-8 / venues)
+    assert found.positions == pytest.approx(np.full(venues, -hedge / venues), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("risk_aversion", "expected"),
     [
