@@ -60,7 +60,7 @@ def test_minimum_variance_over_venues():
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9, 1.0])
 def test_two_venues_whose_bases_move_together(correlation):
-    """Inverse covariance times one, on paper: x ∝ (b₂² − ρb₁b₂, b₁² − ρb₁b₂), whole hedge as for one basis."""
+    """Inverse covariance times one: x ∝ (b₂² − ρb₁b₂, b₁² − ρb₁b₂), and the whole as for one basis."""
     sd = np.array([4e-4, 5e-4])
     cross = correlation * sd.prod()
     spec = single_asset(E, 2, 1e-4)
@@ -87,7 +87,7 @@ def test_alike_bases_that_are_one_do_not_diversify():
 
 @pytest.mark.parametrize("shared", [0.0, 0.4, 1.0])
 def test_uncertain_funding_is_a_smaller_hedge(shared):
-    """Identical venues, errors of correlation c: sd of the sum is s·√(c + (1 − c)/V), a cost per USD short."""
+    """Identical venues, errors of correlation c: s·√(c + (1 − c)/V) is the error of a USD short on all."""
     venues, kappa, error, aversion = 4, 0.5, 2e-4, 1e-5
     spec = single_asset(E, venues, aversion, basis_sd=4e-4, funding_sd=error)
     goal = objective(risk_aversion_per_usd=aversion, funding_uncertainty_aversion=kappa)
