@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,6 +17,8 @@ from allocator.market.forecast import Known, asset_covariance, basis_risk, risk_
 from allocator.market.funding import funding_forecast
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts, FundingForecast
+from models.covariance import variance_by_source
+from models.error_factors import correlated
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ASSETS = ("BTC", "ETH", "SOL")
@@ -147,6 +150,61 @@ def test_factor_assets_are_the_factors():
     assert "factor_assets: XMR not among the assets BTC, ETH, SOL" in findings.problems[0].message
 
 
+def common_basis(share, seed=20):
+    """Prices whose bases have a part in common: levels of one sd, `share` of its square shared."""
+    together = levels(120 * 24, 1.0, seed=seed)
+    table = PRICES.copy()
+    for k, asset in enumerate(ASSETS):
+        coin = table.loc[table["symbol"] == f"{asset}/USD", "price"].to_numpy()
+        own = levels(len(coin), 1.0, seed=k + 1)
+        basis = np.sqrt(share) * together + np.sqrt(1 - share) * own
+        table.loc[table["symbol"] == f"{asset}/USD:USD", "price"] = coin * np.exp(basis)
+    return table
+
+
+def basis_of(table, hours=24.0, **keys):
+    forecast = BasisForecast(memory="600d", correlation_memory="600d", **{"floor": "0.1bp", **keys})
+    return basis_risk(known(table, hours), [listing(a) for a in ASSETS], forecast, 120 * 24.0, Findings())
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("hours", [2.0, 24.0])
+def test_what_bases_share_is_found_and_saturates_with_the_horizon(share, hours):
+    found = basis_of(common_basis(share), hours, factors=1)
+    cov = found.loadings.T @ found.loadings + np.diag(found.own**2)
+    variance = 2 * 6e-4**2 * (1 - 0.5 ** (hours / 4.0))
+    np.testing.assert_allclose(cov, variance * (share + (1 - share) * np.eye(3)), atol=0.2 * variance)
+    np.testing.assert_allclose(np.sqrt(np.diag(cov)), found.sd, rtol=1e-12)
+
+
+def test_the_floor_adds_own_variance_and_factors_can_be_left_out():
+    table = common_basis(0.5)
+    low, high, none = basis_of(table), basis_of(table, floor="20bp"), basis_of(table, factors=0)
+    np.testing.assert_allclose(high.sd, 20e-4)
+    np.testing.assert_allclose(high.loadings, low.loadings)
+    assert none.loadings.shape == (0, 3)
+    np.testing.assert_allclose(none.own, low.sd)
+
+
+def test_given_bases_have_one_correlation():
+    found = basis_of(PRICES, method="given", level="6bp", half_life="4h", correlation=0.4)
+    cov = found.loadings.T @ found.loadings + np.diag(found.own**2)
+    variance = 2 * 6e-4**2 * (1 - 0.5**6)
+    np.testing.assert_allclose(cov, variance * (0.4 + 0.6 * np.eye(3)))
+    assert basis_of(PRICES, method="given", correlation=0.0).loadings.shape == (0, 3)
+
+
+def test_the_same_perp_in_two_accounts_has_one_basis():
+    forecasts = Forecasts(
+        basis=BasisForecast(method="given", correlation=0.5), currencies={"daily_volatility": {"USDT": "5bp"}}
+    )
+    legs = [listing("BTC"), replace(listing("BTC"), venue="second"), listing("ETH")]
+    found, _ = risk_model(known(), legs, ASSETS, ("USDT",), forecasts, Findings())
+    assert found.basis_loadings.shape == (1, 2)
+    spread = variance_by_source(found, np.zeros(3), np.array([1e6, -1e6, 0.0]), np.zeros(1))
+    assert spread["basis"] == pytest.approx(0.0, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("step", "hours"), [(1.0, 24.0), (8.0, 24.0), (1.0, 2.0), (4.0, 1.0)], ids=lambda value: f"{value:g}h"
 )
@@ -269,6 +327,38 @@ def test_an_instrument_without_history_borrows_the_error_of_others():
     assert pooled.notices == []
 
 
+def correlation(found):
+    count = len(found.uncertainty)
+    return np.column_stack([correlated(found.errors, unit) for unit in np.eye(count)])
+
+
+def test_errors_of_funding_are_as_alike_as_they_were():
+    shock, rng = ar1(270, seed=7), np.random.default_rng(8)
+    legs = [listing(a, v) for v in ("binance", "okx") for a in ("BTC", "ETH")]
+    noises = rng.normal(size=(4, 270)) * 1e-9
+    tables = [
+        funding_table(shock + noise, 8, leg.exchange, leg.row["asset"])
+        for leg, noise in zip(legs, noises, strict=True)
+    ]
+    np.testing.assert_allclose(correlation(forecast(tables, legs)), 1.0, atol=1e-3)
+    own = [
+        funding_table(ar1(270, seed=k), 8, leg.exchange, leg.row["asset"]) for k, leg in enumerate(legs, 30)
+    ]
+    np.testing.assert_allclose(correlation(forecast(own, legs, 24.0)), np.eye(4), atol=0.2)
+
+
+def test_errors_are_compared_across_settlement_intervals():
+    """What pays each hour an eighth of what the other pays each 8 h errs with it, at the same moments."""
+    eight = ar1(270, seed=9)
+    hourly = np.repeat(eight, 8) / 8
+    legs = [listing("BTC"), listing("BTC", "hyperliquid")]
+    found = forecast([funding_table(eight, 8), funding_table(hourly, 1, "hyperliquid")], legs, 72.0)
+    shuffled = np.repeat(np.random.default_rng(0).permutation(eight), 8) / 8
+    other = forecast([funding_table(eight, 8), funding_table(shuffled, 1, "hyperliquid")], legs, 72.0)
+    assert correlation(found)[0, 1] > 0.9
+    assert correlation(other)[0, 1] < 0.4
+
+
 def test_settlements_a_few_seconds_late_are_on_the_grid():
     table = funding_table(ar1(270), 8)
     late = table.assign(settlement_time=table["settlement_time"] - pd.Timedelta(seconds=20))
@@ -286,6 +376,8 @@ def test_settlements_a_few_seconds_late_are_on_the_grid():
         (lambda: AssetForecast(factors=2, factor_assets=["BTC"]), "exclude each other"),
         (lambda: AssetForecast(implied_volatility={"BTC": "5%"}), "yearly rate"),
         (lambda: AssetForecast(scale=0), "greater than 0"),
+        (lambda: BasisForecast(factors=-1), "greater than or equal to 0"),
+        (lambda: BasisForecast(correlation=1.0), "less than 1"),
         (lambda: FundingForecast(recent_half_life="6d"), "recent_half_life is longer"),
     ],
 )
