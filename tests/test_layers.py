@@ -28,6 +28,7 @@ MAY_IMPORT_LATE = {
     ("scenario", "venues"),
     ("snapshot", "venues"),
     ("market", "venues"),
+    ("models", "scipy"),
     ("models", "sklearn"),
 }
 
