@@ -89,6 +89,8 @@ def common_loadings(correlation: ChangeCorrelation, factors: int) -> Vector:
     if kept <= 0:
         return np.zeros((0, count))
     shrinkage = oracle_shrinkage(correlation.matrix, correlation.observations)
+    if shrinkage == 1.0:
+        return np.zeros((kept, count))
     shrunk = (1.0 - shrinkage) * correlation.matrix
     np.fill_diagonal(shrunk, 1.0)
     values, vectors = _largest(shrunk, kept)
@@ -120,8 +122,9 @@ def _largest(matrix: Vector, count: int) -> tuple[Vector, Vector]:
 
     size = len(matrix)
     if size >= _LANCZOS_FROM and count < size // 2:
-        # Thousands of perps have a few factors: Lanczos, from a fixed start so that the answer is too.
-        values, vectors = eigsh(matrix, k=count, which="LA", v0=np.ones(size))
+        # Thousands of perps have a few factors: Lanczos, from a fixed start so that the answer is fixed too.
+        start = np.random.default_rng(0).normal(size=size)
+        values, vectors = eigsh(matrix, k=count, which="LA", v0=start)
     else:
         values, vectors = eigh(matrix, subset_by_index=[size - count, size - 1])
     return np.asarray(values)[::-1], np.asarray(vectors)[:, ::-1]

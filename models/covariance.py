@@ -84,7 +84,7 @@ def variance_by_source(
     held = _by_group(model, positions)
     return {
         "asset": float(np.sum((model.asset_loadings @ delta) ** 2)),
-        "basis": float(held @ _basis_covariance_times(model, held)),
+        "basis": float(np.sum((model.basis_loadings @ held) ** 2) + np.sum((model.basis_sd * held) ** 2)),
         "quote": float(np.sum((model.currency_loadings @ currency_exposure) ** 2)),
         "idiosyncratic": float(np.sum((model.asset_idiosyncratic * delta) ** 2)),
     }

@@ -61,7 +61,10 @@ def test_independent_bases_stay_independent():
     plain = np.linalg.eigvalsh(found.matrix)[-1] / 50
     shared = np.mean(common_loadings(found, 2) ** 2)
     assert shared < 0.2 * plain
-    assert not common_loadings(ChangeCorrelation(np.eye(4), MANY), 3).any()
+    for count in (4, 300):
+        none = common_loadings(ChangeCorrelation(np.eye(count), MANY), 3)
+        assert none.shape == (3, count)
+        assert not none.any()
 
 
 def test_shrinkage_is_scikit_learn_s_on_complete_rows():
