@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from allocator import evaluate
+from allocator.haircuts import marginal_value
 from allocator.market.types import Decision, Market
 from allocator.scenario.schema import LiquidationProbability
 from models.arrays import Vector
@@ -53,7 +54,7 @@ def cushion(market: Market, decision: Decision, venue: int, hours: float) -> Cus
     here, there = market.venue_of == venue, market.pocket_venue == venue
     x = np.where(here, decision.positions, 0.0)
     balance = evaluate.balances(market, decision, np.zeros(len(x)))
-    counted = np.where(there, 1 - market.collateral.haircut, 0.0)
+    counted = np.where(there, counted_share(market), 0.0)
     risk = market.risk
     coin = np.array(
         [market.assets.index(p.currency) if p.currency in market.assets else -1 for p in market.pockets]
@@ -97,13 +98,24 @@ def cushion(market: Market, decision: Decision, venue: int, hours: float) -> Cus
     )
 
 
+def counted_share(market: Market) -> Vector:
+    """Share (P,) of a move of each pocket's worth that counts: 1 − haircut, of tiers the one reached today.
+
+    Where tiers matter, shorts outweigh the coins beside them and a rise is what liquidates: the gain of the
+    coins is then counted by the tier reached, the least of those filled. A debt is taken as a balance of its
+    size.
+    """
+    collateral = market.collateral
+    return marginal_value(collateral.tiers, np.abs(collateral.balance), collateral.haircut)
+
+
 def settled_share(market: Market) -> Vector:
     """Share (n,) of each position's P&L that counts: what settles in a coin takes the coin's haircut.
 
     P&L in a stablecoin counts whole, which is safe: a loss beyond the balance is a debt without haircut.
     """
     coin = np.array([i.settlement_currency in market.assets for i in market.instruments])
-    return np.where(coin, 1 - market.collateral.haircut[market.pocket_of], 1.0)
+    return np.where(coin, counted_share(market)[market.pocket_of], 1.0)
 
 
 def _summed(owner: Vector, values: Vector, count: int) -> Vector:

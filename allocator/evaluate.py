@@ -102,6 +102,18 @@ def venues(market: Market, decision: Decision, form: Form = "program") -> VenueS
     return VenueState(equity, maintenance, margin.initial(market, x, form), cash)
 
 
+def outage_worth(market: Market, positions: Vector, balances: Vector, s: int) -> Vector:
+    """What is at stake at each venue (V,) under stress s: collateral and P&L at market, no haircut, in USD.
+
+    A winner's P&L is taken as if only half of what is auto-deleveraged were gone, which is never too little.
+    """
+    stress = market.stresses
+    there = np.bincount(
+        market.pocket_venue, weights=stress.pocket_factor[s] * balances, minlength=len(market.accounts)
+    )
+    return there.astype(float) + by_venue(market, stress.pnl[s] * positions)
+
+
 def deltas(market: Market, positions: Vector) -> Vector:
     """Net delta per asset (A,)."""
     return net_delta(market.exposure, positions, market.asset_of)

@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
+from allocator.haircuts import counted_value
 from allocator.market.scheme import Netting, Portfolio, Scheme
 from allocator.market.types import Market, Matrix
 from models.arrays import BoolVector, Vector
-from models.collateral import margin_value
 from models.margin import maintenance_margins, order_size
 from models.schedules import long_short_margin, portfolio_margin, whole_position_rates
 
@@ -32,6 +32,7 @@ class Shock:
     bend: Vector
     pocket_factor: Vector
     haircut: Vector
+    haircut_step: float = 0.0
 
     @classmethod
     def of(cls, market: Market, s: int) -> Shock:
@@ -45,6 +46,7 @@ class Shock:
             bend=t.bend[s],
             pocket_factor=t.pocket_factor[s],
             haircut=t.haircut[s],
+            haircut_step=float(t.haircut_step[s]),
         )
 
     @classmethod
@@ -71,7 +73,8 @@ def equity(market: Market, positions: Vector, balances: Vector, shock: Shock) ->
     """Margin equity of each venue (V,): balances at their stressed price plus P&L, after haircuts."""
     gain = shock.pnl * positions - shock.size_loss * np.abs(positions)
     settled = np.bincount(market.pocket_of, weights=gain, minlength=len(balances))
-    counted = margin_value(shock.pocket_factor * balances + settled, shock.haircut)
+    worth = shock.pocket_factor * balances + settled
+    counted = counted_value(market.collateral.tiers, worth, shock.haircut, shock.haircut_step)
     return np.bincount(market.pocket_venue, weights=counted, minlength=len(market.accounts)).astype(float)
 
 

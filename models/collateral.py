@@ -5,9 +5,12 @@ negative one (Binance portfolio margin page, Sep 2026: adjusted equity = min(bal
 concave in the balance.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from models.arrays import Number, finite, fraction, like, non_negative, positive
+from models.arrays import Number, Vector, finite, fraction, like, non_negative, positive
+from models.schedules import tiered_margin_value, tiered_value_pieces
 
 HOURS_PER_YEAR = 8760.0
 
@@ -16,6 +19,40 @@ def margin_value(balance_usd: Number, haircut: Number | float) -> Number:
     """USD that a balance counts for as margin: min((1 - h)·b, b)."""
     balance = finite("balance_usd", balance_usd)
     return like(balance_usd, np.minimum((1.0 - fraction("haircut", haircut)) * balance, balance))
+
+
+@dataclass(frozen=True)
+class HaircutTiers:
+    """A haircut that grows with the balance: tier k's counts for the part between the cap before and its own.
+
+    caps_usd (K,) rising, in USD of the balance; haircuts (K,) that do not fall. Beyond the last cap nothing
+    counts. A step-up raises every tier's haircut by as much, up to 1. (Binance cross-margin page, tiered
+    collateral ratio, 2026.)
+    """
+
+    caps_usd: Vector
+    haircuts: Vector
+
+    def __post_init__(self) -> None:
+        self.value(0.0)  # the formula refuses caps and haircuts that are out of order
+
+    def ratios(self, step: float = 0.0) -> Vector:
+        """Share (K,) of each tier that counts."""
+        return 1.0 - np.minimum(fraction("haircuts", self.haircuts) + non_negative("step", step), 1.0)
+
+    def value(self, balance_usd: Number, step: float = 0.0) -> Number:
+        """USD that a balance counts for; a debt counts whole."""
+        return tiered_margin_value(balance_usd, self.caps_usd, self.ratios(step))
+
+    def marginal(self, balance_usd: float, step: float = 0.0) -> float:
+        """What one dollar more counts for: 1 below zero, its tier's ratio, 0 beyond the last cap."""
+        slopes, _ = self.pieces(step)
+        knots = np.append(0.0, self.caps_usd)
+        return float(slopes[np.searchsorted(knots, balance_usd, side="right")])
+
+    def pieces(self, step: float = 0.0) -> tuple[Vector, Vector]:
+        """Slopes and intercepts (K + 2,) whose least is the value."""
+        return tiered_value_pieces(self.caps_usd, self.ratios(step))
 
 
 def stressed_margin_value(

@@ -172,14 +172,23 @@ def portfolio_margin(positions_usd: ArrayLike, rules: PortfolioMargin) -> float:
     return float(max(max([0.0, *losses]) + charge, least))
 
 
-def unified_margin_ratio(margin_values_usd: ArrayLike, maintenance_margins_usd: ArrayLike) -> float:
-    """uniMMR: adjusted equity over maintenance margin of the whole account (Binance portfolio margin, 2026).
+def multiplied_minimum(rate: float, caps_usd: Vector, multipliers: Vector) -> Brackets:
+    """A minimum charge of `rate` × gross whose parts count several times as it grows: brackets of the gross.
 
-    Above 1.5 free; 1.05 to 1.2 reduce-only; liquidation at 1.05. Infinite without positions.
+    caps_usd (K,) of the charge, the last infinite; multipliers (K,) that do not fall. OKX's adjusted minimum
+    charge, in its notice of portfolio margin (2021): 30,000 with 10,000 once and the rest twice is 50,000.
     """
-    required = float(non_negative("maintenance_margins_usd", maintenance_margins_usd).sum())
-    equity = float(finite("margin_values_usd", margin_values_usd).sum())
-    return equity / required if required > 0 else float("inf")
+    share = float(positive("rate", fraction("rate", rate)))
+    caps, times = np.asarray(caps_usd, dtype=np.float64), positive("multipliers", multipliers)
+    if caps.ndim != 1 or caps.shape != times.shape or caps.size == 0 or not np.isposinf(caps[-1]):
+        raise ValueError("caps_usd, multipliers: give one cap per multiplier, and infinity as the last cap")
+    floors = np.append(0.0, positive("caps_usd", caps[:-1]))
+    if bool(np.any(np.diff(floors) <= 0.0)) or bool(np.any(np.diff(times) < 0.0)):
+        raise ValueError("tiers are not in order: caps must rise and multipliers must not fall")
+    gross = np.append(floors, np.inf) / share
+    rates = share * times
+    deductions = bracket_deductions(gross[:-1], rates)
+    return Brackets(gross[:-1], gross[1:], rates, deductions, np.full(len(times), np.inf))
 
 
 def tiered_margin_value(balance_usd: Number, caps_usd: Vector, ratios: Vector) -> Number:

@@ -28,6 +28,7 @@ FOLDER = Path(__file__).parent / "daily"
 PRICE_DAYS = 60
 FUNDING_DAYS = 10
 STEP_HOURS = 8
+LEFT_OUT = frozenset(("cap_contracts",))  # optional columns that this desk has no use for
 
 
 class Coin(NamedTuple):
@@ -345,7 +346,8 @@ def main(folder: Path = FOLDER) -> None:
         "positions": position_rows(positions_random, marks),
         **account_tables(),
     }
-    write_tables(folder, tables, {name: TABLES[name].names for name in tables})
+    columns = {name: tuple(c for c in TABLES[name].names if c not in LEFT_OUT) for name in tables}
+    write_tables(folder, tables, columns)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,9 @@ def build(spec: Spec) -> Market:
             target[assets.index(other)] += beta * exposure[assets.index(asset)]
     asset_of = _index([assets.index(p.asset) for p in spec.perps])
     schedules = Schedules.of([p.brackets for p in spec.perps])
-    funding, costs, haircut = _funding(spec), _costs(spec), np.array([b.haircut for b in balances])
+    funding, costs = _funding(spec), _costs(spec)
+    tiers = {p: b.tiers for p, b in enumerate(balances) if b.tiers is not None}
+    haircut = np.array([b.haircut if b.tiers is None else b.tiers.haircuts[0] for b in balances])
     limits = tuple(LimitSpec(key, value, f"test:{key}") for key, value in spec.limits.items())
     boxes = _boxes(spec, instruments, limits, target[asset_of], costs)
     pocket = {p.key: k for k, p in enumerate(pockets)}
@@ -110,6 +112,7 @@ def build(spec: Spec) -> Market:
             haircut,
             np.array([b.withdrawable for b in balances]),
             np.array([spec.charges.get(name, 0.0) for name in spec.venues]),
+            tiers,
         ),
         transfers=_transfers(spec, balances, len(stresses.names)),
         stresses=stresses,

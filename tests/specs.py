@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from allocator.scenario import schema
+from models.collateral import HaircutTiers
 from models.costs import DepthCurve
 from models.margin import Brackets, bracket_deductions
 
@@ -132,6 +133,7 @@ class Balance:
     currency: str
     usd: float
     haircut: float = 0.0
+    tiers: HaircutTiers | None = None
     withdrawable: float = 0.0
     cost: float = 0.0
     delay: float | None = None

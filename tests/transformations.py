@@ -27,6 +27,11 @@ def widened(bound: schema.Limit, factor: float) -> schema.Limit:
             return bound.model_copy(update={"reserve": bound.reserve * factor})
         case schema.HedgeSide():
             return bound
+        case schema.VenueOutage():
+            amounts = {name: getattr(bound, name) for name in ("max", "max_loss", "max_loss_share")}
+            return bound.model_copy(
+                update={name: usd * factor for name, usd in amounts.items() if usd is not None}
+            )
         case _:
             return bound.model_copy(update={"max": bound.max * factor})
 
@@ -35,7 +40,7 @@ AMOUNTS = {
     "net_delta": ("min", "max"),
     "gross": ("max",),
     "turnover": ("max",),
-    "venue_outage": ("max",),
+    "venue_outage": ("max", "max_loss"),
     "liquidity": ("reserve",),
     "volatility": ("max",),
     "position": ("max",),
@@ -63,7 +68,13 @@ def scaled(spec: Spec, k: float) -> Spec:
         for p in spec.perps
     )
     limits = {
-        key: bound.model_copy(update={name: k * getattr(bound, name) for name in AMOUNTS.get(bound.kind, ())})
+        key: bound.model_copy(
+            update={
+                name: k * usd
+                for name in AMOUNTS.get(bound.kind, ())
+                if (usd := getattr(bound, name)) is not None
+            }
+        )
         for key, bound in spec.limits.items()
     }
     goal = spec.objective
@@ -79,7 +90,15 @@ def scaled(spec: Spec, k: float) -> Spec:
         perps=perps,
         exposure={a: k * usd for a, usd in spec.exposure.items()},
         cash={c: k * usd for c, usd in spec.cash.items()},
-        balances=tuple(replace(b, usd=k * b.usd, withdrawable=k * b.withdrawable) for b in spec.balances),
+        balances=tuple(
+            replace(
+                b,
+                usd=k * b.usd,
+                withdrawable=k * b.withdrawable,
+                tiers=b.tiers and replace(b.tiers, caps_usd=k * b.tiers.caps_usd),
+            )
+            for b in spec.balances
+        ),
         limits=limits,
         objective=goal,
         book_usd=k * spec.book_usd,

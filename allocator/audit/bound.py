@@ -20,11 +20,12 @@ import numpy as np
 from allocator import evaluate
 from allocator.audit.limits import LimitValues
 from allocator.audit.requirements import expand_requirements
-from allocator.audit.routes import moved, route_gap
+from allocator.audit.routes import NEAR, moved, route_gap
 from allocator.audit.separable import separable_gap
 from allocator.audit.weights import Weights
 from allocator.cushion import cushion, multiplier
 from allocator.evaluate import VenueState, selected_assets, selected_venues
+from allocator.haircuts import piece_shares, share_name, value_pieces
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Decision, Market
@@ -58,7 +59,7 @@ def duality_gap(
             _SPREAD[limit.kind](market, decision, state, w, limit, y)
     _objective(market, decision, w)
     expand_requirements(market, decision, w, prices)
-    _expand_equity(market, decision, w)
+    _expand_equity(market, decision, w, prices)
     kept = evaluate.balances(market, decision, np.zeros(len(market.instruments)), in_transit=True)
     charge = w.other * market.collateral.charge[market.pocket_venue]
     return w.gap + separable_gap(market, decision, w) + route_gap(market, decision, w.route, charge, kept)
@@ -93,8 +94,8 @@ def _variance_slope(market: Market, x: Vector) -> Vector:
     return np.asarray(slope.delta[market.asset_of] + slope.positions - by_quote)
 
 
-def _expand_equity(market: Market, decision: Decision, w: Weights) -> None:
-    """−μ·equity as coefficients: P&L, funding losses, costs paid, transfers; haircuts by their tangent."""
+def _expand_equity(market: Market, decision: Decision, w: Weights, prices: Mapping[str, Vector]) -> None:
+    """−μ·equity as coefficients: P&L, funding losses, costs paid, transfers; haircuts by their pieces."""
     stress = market.stresses
     x = decision.positions
     cash = evaluate.balances(market, decision, evaluate.trade_costs(market, x - market.positions.usd).total)
@@ -106,7 +107,16 @@ def _expand_equity(market: Market, decision: Decision, w: Weights) -> None:
         worth = stress.pocket_factor[s] * cash + np.bincount(
             market.pocket_of, weights=gain, minlength=len(cash)
         )
-        counted = np.where(worth > 0, 1 - stress.haircut[s], 1.0)
+        counted = np.ones(len(cash))
+        pieces = value_pieces(market, int(s))
+        value = pieces.slope * worth[pieces.pocket] + pieces.intercept
+        near = NEAR * market.book_usd
+        share = piece_shares(pieces, value, prices.get(share_name(int(s))), near)
+        least = np.full(len(cash), np.inf)
+        np.minimum.at(least, pieces.pocket, value)
+        counted[np.unique(pieces.pocket)] = 0.0
+        np.add.at(counted, pieces.pocket, share * pieces.slope)
+        w.gap += float((mu[pieces.pocket] * share) @ (value - least[pieces.pocket]))
         pull = (mu * counted)[market.pocket_of]
         w.linear -= pull * stress.pnl[s]
         w.size += pull * stress.size_loss[s]
@@ -170,6 +180,9 @@ def _collateral_share(
 def _venue_outage(m: Market, d: Decision, st: VenueState, w: Weights, limit: LimitValues, y: Vector) -> None:
     spec = _spec(m, limit)
     assert isinstance(spec, schema.VenueOutage)
+    if limit.name.endswith(".max_loss"):
+        _outage_loss(m, w, spec, y)
+        return
     assets = selected_assets(m, spec.assets)
     at = iter(y)
     for venue in selected_venues(m, spec.venues):
@@ -180,6 +193,14 @@ def _venue_outage(m: Market, d: Decision, st: VenueState, w: Weights, limit: Lim
             w.linear += np.where(m.venue_of == venue, 0.0, price[m.asset_of])
             coins = [price[m.assets.index(p.currency)] if p.currency in m.assets else 0.0 for p in m.pockets]
             w.kept -= np.where(m.pocket_venue == venue, coins, 0.0)
+
+
+def _outage_loss(m: Market, w: Weights, spec: schema.VenueOutage, y: Vector) -> None:
+    rows = stressed_rows(spec.stresses, m.stresses.names)
+    for s, prices in zip(rows, y.reshape(len(rows), -1), strict=True):
+        price = (1 - (spec.recovery or 0.0)) * _at_venues(m, spec.venues, prices)
+        w.linear += price[m.venue_of] * m.stresses.pnl[s]
+        w.kept += price[m.pocket_venue] * m.stresses.pocket_factor[s]
 
 
 def _initial_margin(

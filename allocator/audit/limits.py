@@ -12,7 +12,7 @@ import numpy as np
 
 from allocator import evaluate
 from allocator.cushion import cushion, multiplier
-from allocator.evaluate import VenueState, selected_assets, selected_venues
+from allocator.evaluate import VenueState, outage_worth, selected_assets, selected_venues
 from allocator.margin import Form
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.exposures import coin_collateral
@@ -163,6 +163,28 @@ def _collateral_share(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
 
 
 def _venue_outage(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
+    """Delta without a venue, and what its outage costs."""
+    assert isinstance(spec.limit, schema.VenueOutage)
+    if spec.limit.max is not None:
+        yield _naked_delta(f, spec, spec.limit.max)
+    if (bound := spec.limit.loss_bound(f.market.book_usd)) is not None:
+        yield _outage_loss(f, spec, bound)
+
+
+def _outage_loss(f: _Facts, spec: LimitSpec, bound: float) -> LimitValues:
+    """(1 − recovery) of each venue's collateral and unrealised P&L, now and under each stress."""
+    assert isinstance(spec.limit, schema.VenueOutage)
+    market, chosen = f.market, selected_venues(f.market, spec.limit.venues)
+    subjects: list[str] = []
+    lost: list[Vector] = []
+    for s in stressed_rows(spec.limit.stresses, market.stresses.names):
+        subjects += [f"{a} {market.stresses.names[s]}" for a in _accounts(f, chosen)]
+        worth = outage_worth(market, f.decision.positions, f.kept, int(s))
+        lost.append((1 - (spec.limit.recovery or 0.0)) * worth[chosen])
+    return _values(spec, "max_loss", subjects, np.concatenate(lost), bound)
+
+
+def _naked_delta(f: _Facts, spec: LimitSpec, bound: float) -> LimitValues:
     """Delta of each asset without a venue's positions and without the coins that would be there."""
     assert isinstance(spec.limit, schema.VenueOutage)
     market = f.market
@@ -176,7 +198,7 @@ def _venue_outage(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:
         for sign, side in ((1.0, "long"), (-1.0, "short")):
             subjects += [f"{market.accounts[venue].name} {market.assets[a]} {side}" for a in chosen]
             left.append(sign * (f.delta - lost)[chosen])
-    yield _values(spec, "max", subjects, np.concatenate(left), spec.limit.max)
+    return _values(spec, "max", subjects, np.concatenate(left), bound)
 
 
 def _initial_margin(f: _Facts, spec: LimitSpec) -> Iterator[LimitValues]:

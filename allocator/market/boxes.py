@@ -97,7 +97,7 @@ def _per_selection(
     """Leverage brackets, caps and flags, one box for each entry of `instruments` that states them."""
 
     def cap(i: int) -> float | None:
-        return None if listings[i].settings.leverage is None else instruments[i].largest_usd
+        return instruments[i].largest_usd
 
     def own_cap(i: int) -> float | None:
         return listings[i].settings.max_position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,8 +15,8 @@ from allocator.market.boxes import fixed_sides, position_boxes
 from allocator.market.costs import trading_costs
 from allocator.market.forecast import Known, risk_model
 from allocator.market.funding import funding_forecast
-from allocator.market.instruments import Tiers, newest_tiers
 from allocator.market.instruments import instruments as build_instruments
+from allocator.market.instruments import newest_tiers, tiers_in_usd
 from allocator.market.rules import Placed, cushion_rates, margin_scheme
 from allocator.market.scheme import Scheme, bracket_scheme
 from allocator.market.sense import check_amount, check_horizon, check_ticks, unmet_names
@@ -42,6 +43,7 @@ from models.collateral import collateral_charge
 from models.contracts import unrealised_pnl_settle, usd_per_contract
 from models.covariance_estimates import CovarianceEstimator
 from models.hedge import CROSS_HEDGE_RIDGE, cross_hedge_betas
+from models.margin import Brackets
 
 USD = ex.USD
 
@@ -70,7 +72,10 @@ def build_market(
         _report_tables(loaded, snapshot, listings, as_of, findings)
     findings.raise_if_any()
     reference = ex.reference_prices(tables["prices"], as_of, scenario.snapshot.max_age.prices, findings)
-    tiers = newest_tiers(tables["margin_tiers"])
+    marks = newest(tables["prices"], ["venue", "symbol"])["price"]
+    stated = newest_tiers(tables["margin_tiers"])
+    tiers = tiers_in_usd(loaded, listings, stated, marks, reference, snapshot.from_tables)
+    findings.raise_if_any()
     instruments = build_instruments(loaded, listings, tiers, findings)
     findings.raise_if_any()
     prices = _prices(listings, instruments, tables["prices"], reference)
@@ -110,7 +115,7 @@ def build_market(
         findings,
     )
     findings.raise_if_any()
-    haircut = np.array([scenario.venues[p.venue].haircuts[p.currency] for p in names.pockets])
+    haircut, haircut_tiers = ex.haircuts(scenario, names.pockets, findings)
     stresses = stress_arrays(
         scenario.stresses,
         instruments,
@@ -124,7 +129,9 @@ def build_market(
     if resting.any():
         message = f"resting orders of ${resting.sum():,.0f} are margined as if filled, but count in no hedge"
         findings.notices.append(f"{message}: cancel them, or their fills add to what is ordered here")
-    collateral = Collateral(wallet, unrealised, haircut, balances.withdrawable, _charges(scenario))
+    collateral = Collateral(
+        wallet, unrealised, haircut, balances.withdrawable, _charges(scenario), haircut_tiers
+    )
     limits = tuple(
         LimitSpec(key, limit, loaded.origin(f"limits.{key}")) for key, limit in scenario.limits.items()
     )
@@ -316,7 +323,7 @@ def _scheme(
     scenario: Scenario,
     placed: Placed,
     instruments: tuple[Instrument, ...],
-    tiers: Tiers,
+    tiers: Mapping[tuple[str, str], Brackets],
     findings: Findings,
 ) -> Scheme:
     try:

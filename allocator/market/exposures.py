@@ -14,6 +14,7 @@ from allocator.market.types import Index, Matrix, Pocket
 from allocator.market.universe import INDEX, Findings, Listing, newest
 from allocator.scenario.schema import Scenario
 from models.arrays import Vector
+from models.collateral import HaircutTiers
 
 USD = "USD"
 
@@ -133,6 +134,28 @@ def balances(
             wallet.append(float(row["coins"]) * price)
             withdrawable.append(float(row["withdrawable_coins"]) * price)
     return Balances(tuple(pockets), np.array(wallet), np.array(withdrawable))
+
+
+def haircuts(
+    scenario: Scenario, pockets: tuple[Pocket, ...], findings: Findings
+) -> tuple[Vector, dict[int, HaircutTiers]]:
+    """Each pocket's haircut (P,), the first tier's where it grows, and the tiers of those pockets."""
+    flat, tiers = np.zeros(len(pockets)), dict[int, HaircutTiers]()
+    for p, pocket in enumerate(pockets):
+        venue = scenario.venues[pocket.venue]
+        stated, steps = venue.haircuts[pocket.currency], venue.haircut_tiers.get(pocket.currency)
+        if isinstance(stated, float):
+            flat[p] = stated
+            if steps is not None:
+                where = f"venues.{pocket.venue}.haircuts.{pocket.currency}"
+                findings.notices.append(
+                    f"{where}: {stated:.4g} of every balance; write `tiered` for its haircut_tiers"
+                )
+        elif steps is not None:  # the scenario's own checks refuse `tiered` without tiers
+            caps = np.array([step.cap for step in steps])
+            tiers[p] = HaircutTiers(caps, np.array([step.haircut for step in steps]))
+            flat[p] = steps[0].haircut
+    return flat, tiers
 
 
 def unknown_accounts(table: pd.DataFrame, name: str, scenario: Scenario, findings: Findings) -> None:

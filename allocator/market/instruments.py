@@ -4,33 +4,91 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
+from allocator.market.exposures import Reference
 from allocator.market.rules import convex_brackets
 from allocator.market.types import Instrument
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.margin_rules import needs_tiers
-from models.arrays import Vector
-from models.contracts import Contract
+from allocator.snapshot.tiers import TIER_COLUMNS, StatedTiers, stated_tiers
+from models.contracts import Contract, usd_per_contract
 from models.margin import Brackets, leverage_cap_usd
 
-Tiers = Mapping[tuple[str, str], Brackets]
+if TYPE_CHECKING:
+    from allocator.venues.fill import FromTable
+
+Key = tuple[str, str]
+Tiers = Mapping[Key, StatedTiers]
 
 
 def newest_tiers(table: pd.DataFrame) -> Tiers:
     """The newest tiers of every symbol, as its venue states them."""
     last = table.groupby(["venue", "symbol"])["time"].transform("max")
     rows = table[table["time"] == last].sort_values("tier")
-    return {(str(v), str(s)): _brackets(group) for (v, s), group in rows.groupby(["venue", "symbol"])}
+    return {(str(v), str(s)): _stated(group) for (v, s), group in rows.groupby(["venue", "symbol"])}
+
+
+def _stated(rows: pd.DataFrame) -> StatedTiers:
+    return stated_tiers({name: rows[name].to_numpy(dtype=float) for name in TIER_COLUMNS})
+
+
+def tiers_in_usd(
+    loaded: LoadedScenario,
+    listings: list[Listing],
+    tiers: Tiers,
+    marks: pd.Series,
+    reference: Reference,
+    from_tables: Mapping[Key, FromTable],
+) -> Mapping[Key, Brackets]:
+    """Each instrument's tiers in USD: contracts at the mark, as positions are.
+
+    Whether a rate counts for the whole position is what its venue's `margin.tiers` says. Tiers without
+    deductions at a venue whose tiers are marginal are a problem; deductions where there are none, a notice.
+    """
+    found: dict[Key, Brackets] = {}
+    for listing in listings:
+        stated = tiers.get(listing.key)
+        rules = loaded.scenario.venues[listing.venue].margin
+        if stated is None or not needs_tiers(rules, listing.row["asset"]):
+            continue
+        where, path = f"{listing.venue} {listing.symbol}", f"venues.{listing.venue}.margin.tiers"
+        whole = rules.tiers == "whole_position"
+        if not whole and not stated.deducted:
+            message = (
+                f"{where}: its margin_tiers have no deductions; write deduction_usd (and caps in USD), or "
+                f"{path}: whole_position where a rate counts for the whole position"
+            )
+            reference.findings.problems.append(Problem(loaded.origin(path), message))
+        of_table = (use := from_tables.get(listing.key)) is not None and use.tiers is not None
+        if whole and stated.deducted and not of_table and stated.brackets.deductions_usd.any():
+            message = f"{where}: deduction_usd of its margin_tiers is not used: {path} is whole_position"
+            reference.findings.notices.append(message)
+        scale = 1.0
+        if stated.in_contracts:
+            quote = reference.of(listing.row["index_currency"], where)
+            scale = usd_per_contract(_contract(listing.row), float(marks[listing.key]), quote)
+        found[listing.key] = _scaled(stated.brackets, scale)
+    return found
+
+
+def _scaled(brackets: Brackets, scale: float) -> Brackets:
+    return Brackets(
+        brackets.floors_usd * scale,
+        brackets.caps_usd * scale,
+        brackets.rates,
+        brackets.deductions_usd * scale,
+        brackets.max_leverages,
+    )
 
 
 def instruments(
-    loaded: LoadedScenario, listings: list[Listing], tiers: Tiers, findings: Findings
+    loaded: LoadedScenario, listings: list[Listing], tiers: Mapping[Key, Brackets], findings: Findings
 ) -> tuple[Instrument, ...]:
     """Every listing as an instrument; its brackets are convex, also where the venue's tiers are not."""
     result = []
@@ -56,15 +114,23 @@ def instruments(
     return tuple(result)
 
 
-def _largest(loaded: LoadedScenario, listing: Listing, tiers: Tiers, findings: Findings) -> float:
-    """Notional that the leverage allows by the stated tiers; it is asked for exactly where tiers need it."""
+def _largest(
+    loaded: LoadedScenario, listing: Listing, tiers: Mapping[Key, Brackets], findings: Findings
+) -> float:
+    """Notional that the leverage allows by the stated tiers; it is asked for exactly where tiers need it.
+
+    Where no initial margin is asked it may be left out: the last tier's cap is then the largest position.
+    """
     path, leverage = f"instruments.{listing.selection}.leverage", listing.settings.leverage
     where = f"{listing.venue} {listing.symbol}"
-    if not needs_tiers(loaded.scenario.venues[listing.venue].margin, listing.row["asset"]):
+    rules = loaded.scenario.venues[listing.venue].margin
+    if not needs_tiers(rules, listing.row["asset"]):
         if leverage is not None:
             message = f"{where}: its margin rule leaves no leverage to choose; remove `leverage`"
             findings.problems.append(Problem(loaded.origin(path), message))
         return np.inf
+    if leverage is None and rules.initial == "none":
+        return float(tiers[listing.key].caps_usd[-1])
     if leverage is None:
         source = loaded.origin(f"instruments.{listing.selection}")
         findings.problems.append(Problem(source, f"{where}: write a `leverage` such as 10x"))
@@ -85,17 +151,4 @@ def _contract(row: Mapping[str, Any]) -> Contract:
         min_contracts=Decimal(row["min_contracts"]),
         min_notional_usd=Decimal(row["min_notional_usd"]),
         coins_per_unit=int(row["coins_per_unit"]),
-    )
-
-
-def _brackets(rows: pd.DataFrame) -> Brackets:
-    def column(name: str) -> Vector:
-        return rows[name].to_numpy(dtype=float)
-
-    return Brackets(
-        floors_usd=column("floor_usd"),
-        caps_usd=column("cap_usd"),
-        rates=column("maintenance_margin_rate"),
-        deductions_usd=column("deduction_usd"),
-        max_leverages=column("max_leverage"),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from allocator.scenario.margin_rules import MarginRules, PortfolioRule, needs_ti
 from allocator.scenario.schema import Scenario
 from models.arrays import IntVector, Vector
 from models.margin import Brackets, Schedules, marginal_rates
-from models.schedules import PortfolioMargin, open_interest_scaled_rate
+from models.schedules import PortfolioMargin, multiplied_minimum, open_interest_scaled_rate
 
 
 def flat(rate: float) -> Brackets:
@@ -21,14 +21,20 @@ def flat(rate: float) -> Brackets:
     return Brackets(0 * one, np.inf * one, rate * one, 0 * one, np.inf * one)
 
 
+def with_fee(brackets: Brackets, fee: float) -> Brackets:
+    """The brackets with a fee of the notional on top, as a margin ratio counts it (OKX: liquidation fee)."""
+    return replace(brackets, rates=brackets.rates + fee)
+
+
 def convex_brackets(rules: MarginRules, asset: str, tiers: Brackets | None) -> Brackets:
     """The brackets that the program holds for an instrument: its tiers, their majorant, or a flat rate."""
     if asset in rules.quadratic:
-        return flat(rules.quadratic[asset].maintenance)
+        return with_fee(flat(rules.quadratic[asset].maintenance), rules.liquidation_fee)
     if asset in rules.portfolio:
         return flat(1.0)  # never charged: the portfolio's margin replaces it
     assert tiers is not None
-    return tier_majorant(tiers) if rules.tiers == "whole_position" else tiers
+    held = tier_majorant(tiers) if rules.tiers == "whole_position" else tiers
+    return with_fee(held, rules.liquidation_fee)
 
 
 @dataclass(frozen=True)
@@ -58,16 +64,24 @@ def margin_scheme(
         if quadratic is not None:
             bend[i] = initial_bend[i] = quadratic.per_coin / placed.coin_usd[i]
             rate[i] = quadratic.initial
-        elif leverage is not None and needs_tiers(rule, asset):
-            rate[i] = max(1.0 / leverage, _open_interest_rate(rule, asset))
+        elif needs_tiers(rule, asset):
             whole[i] = rule.tiers == "whole_position"
+            if rule.initial == "none":
+                rate[i] = 0.0
+            elif leverage is not None:
+                rate[i] = max(1.0 / leverage, _open_interest_rate(rule, asset))
     return Scheme(
         schedules=Schedules.of(brackets),
         bend=bend,
         initial_rate=rate,
         initial_bend=initial_bend,
         whole_position=whole,
-        tiers=Schedules.of([b if t is None else t for b, t in zip(brackets, tiers, strict=True)]),
+        tiers=Schedules.of(
+            [
+                b if t is None else with_fee(t, rule.liquidation_fee)
+                for b, t, rule in zip(brackets, tiers, rules, strict=True)
+            ]
+        ),
         netting=_netting(placed, rules, assets),
         portfolios=_portfolios(placed, rules, assets),
     )
@@ -106,8 +120,18 @@ def portfolio_rules(rule: PortfolioRule) -> PortfolioMargin:
         weights=np.array([step.weight for step in rule.grid]),
         hedged_rate=rule.hedged,
         gross_rate=rule.gross,
-        floor=flat(rule.minimum) if rule.minimum > 0 else None,
+        floor=_minimum(rule) if rule.minimum > 0 else None,
         initial_factor=rule.initial_factor,
+    )
+
+
+def _minimum(rule: PortfolioRule) -> Brackets:
+    """The least margin as brackets of the gross: the charge itself, or its parts times their multipliers."""
+    if not rule.minimum_tiers:
+        return flat(rule.minimum)
+    caps = [np.inf if tier.cap is None else tier.cap for tier in rule.minimum_tiers]
+    return multiplied_minimum(
+        rule.minimum, np.array(caps), np.array([t.multiplier for t in rule.minimum_tiers])
     )
 
 

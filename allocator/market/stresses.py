@@ -63,6 +63,7 @@ def stress_arrays(
         bend=np.array(bend),
         pocket_factor=np.array(factor),
         haircut=np.array(haircuts),
+        haircut_step=np.array([stress.haircut_step for stress in rows.values()]),
     )
 
 

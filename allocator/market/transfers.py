@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from allocator import evaluate
+from allocator.haircuts import marginal_value
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Decision, Market, Matrix, Pocket, Route, Transfers
 from allocator.scenario.schema import InitialMargin, MaintenanceMargin, Scenario
@@ -64,8 +65,9 @@ def with_headroom(market: Market) -> Market:
 def _leaving(market: Market) -> Matrix:
     """Margin value (1 + S, P) of a dollar that leaves a pocket: after haircut while that stays positive.
 
-    Where a withdrawal could take its stressed worth, P&L of today's positions included, below zero, a dollar
-    counts whole: a debt has no haircut.
+    Of haircuts in tiers it is that of the lowest tier a withdrawal may reach, which counts most. Where a
+    withdrawal could take its stressed worth, P&L of today's positions included, below zero, a dollar counts
+    whole: a debt has no haircut.
     """
     stress, held = market.stresses, market.positions.usd
     rows = []
@@ -75,6 +77,7 @@ def _leaving(market: Market) -> Matrix:
         left = (
             stress.pocket_factor[s] * (market.collateral.balance - market.collateral.withdrawable) + settled
         )
-        counted = np.where(left >= 0, 1 - stress.haircut[s], 1.0)
+        tiers, step = market.collateral.tiers, float(stress.haircut_step[s])
+        counted = marginal_value(tiers, left, stress.haircut[s], step)
         rows.append(stress.pocket_factor[s] * counted)
     return np.array(rows)

@@ -7,7 +7,8 @@ Amounts are USD, a position is signed USD notional at mark, rates are per stated
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from allocator.market.scheme import Scheme
 from allocator.scenario.schema import Limit, Objective
 from models.arrays import Vector
+from models.collateral import HaircutTiers
 from models.contracts import Contract
 from models.covariance import RiskModel
 from models.error_factors import ErrorFactors
@@ -156,7 +158,8 @@ class Costs:
 class Collateral:
     """Per pocket (P,): balance with unrealised P&L, the haircut, what may leave; per venue (V,) its charge.
 
-    `charge` is the opportunity cost and expected default loss per USD over the decision horizon.
+    `charge` is the opportunity cost and expected default loss per USD over the decision horizon. `tiers`
+    holds the schedules of pockets whose haircut grows with the balance; `haircut` is that of their first.
     """
 
     balance: Vector
@@ -164,6 +167,7 @@ class Collateral:
     haircut: Vector
     withdrawable: Vector
     charge: Vector
+    tiers: Mapping[int, HaircutTiers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -189,7 +193,8 @@ class Stresses:
     P&L of position x is ``pnl·x − size_loss·|x|`` (S, n); maintenance margin is
     ``max_k(r_k·notional·|x| − d_k·deduction)`` (S, n), and a rate that grows with the coins held adds
     ``bend·b·x²`` (S, n); pockets are worth `pocket_factor` (S, P) of
-    today's value and take `haircut` (S, P).
+    today's value and take `haircut` (S, P), the first tier's where there are several: `haircut_step` (S,) is
+    added to the haircut of each.
     """
 
     names: tuple[str, ...]
@@ -200,6 +205,7 @@ class Stresses:
     bend: Matrix
     pocket_factor: Matrix
     haircut: Matrix
+    haircut_step: Vector
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 import scipy.sparse as sp
 
-from allocator.cushion import settled_share
+from allocator.cushion import counted_share, settled_share
+from allocator.haircuts import cut_pockets, value_pieces
 from allocator.market.types import Index, Market
 from allocator.scenario.schema import (
     HedgeRatio,
@@ -21,6 +22,7 @@ from allocator.scenario.schema import (
     LimitBase,
     LiquidationProbability,
     Liquidity,
+    VenueOutage,
     VenueShare,
     Volatility,
 )
@@ -54,6 +56,7 @@ class Structure:
     has_funding_uncertainty: bool
     has_size_loss: bool
     haircut_pockets: Index
+    value_pieces: Index
     bent: Index
     initial_bent: Index
     debts: Index
@@ -84,7 +87,8 @@ def structure(market: Market) -> Structure:
         basis_factors=len(market.risk.basis_loadings),
         has_funding_uncertainty=market.objective.funding_uncertainty_aversion > 0,
         has_size_loss=bool(np.any(market.stresses.size_loss > 0)),
-        haircut_pockets=np.flatnonzero(np.any(market.stresses.haircut > 0, axis=0)),
+        haircut_pockets=cut_pockets(market),
+        value_pieces=value_pieces(market, 0).pocket,
         bent=np.flatnonzero(scheme.bend > 0),
         initial_bent=np.flatnonzero(scheme.initial_bend > 0),
         debts=np.flatnonzero(market.collateral.balance < 0),
@@ -154,6 +158,9 @@ def _choices(limit: Limit) -> list[object]:
     compiled: list[object] = [limit.warning] if isinstance(limit, Liquidity) else []
     if isinstance(limit, LiquidationProbability):
         compiled = [limit.max, limit.sigmas, limit.arrival]
+    if isinstance(limit, VenueOutage):
+        bounded = (limit.max, limit.max_loss, limit.max_loss_share)
+        compiled = [limit.recovery, [bound is None for bound in bounded]]
     return [limit.soft, *compiled, *(value for value in values if not isinstance(value, float))]
 
 
@@ -187,7 +194,7 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         "collateral.charge": market.collateral.charge[market.pocket_venue] / COST,
         "cushion.rate": market.cushion_rate,
         "cushion.share": settled_share(market),
-        "cushion.counted": 1 - market.collateral.haircut,
+        "cushion.counted": counted_share(market),
         "margin.initial": market.scheme.initial_rate,
         "margin.initial_bend": market.scheme.initial_bend[shape.initial_bent] * book,
         "open.buys": market.positions.open_buys_usd[shape.ordered] / book,
@@ -200,7 +207,9 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         result[f"stress.{s}.pnl"] = stress.pnl[s]
         result[f"stress.{s}.size_loss"] = stress.size_loss[s]
         result[f"stress.{s}.pocket"] = stress.pocket_factor[s]
-        result[f"stress.{s}.counted"] = (1 - stress.haircut[s])[shape.haircut_pockets]
+        pieces = value_pieces(market, s)
+        result[f"stress.{s}.counted"] = pieces.slope
+        result[f"stress.{s}.uncounted"] = -pieces.intercept / book
         result[f"stress.{s}.notional"] = stress.notional[s]
         result[f"stress.{s}.bend"] = (stress.bend[s] * market.scheme.bend)[shape.bent] * book
         result[f"stress.{s}.rate"] = margin.rate * stress.notional[s, margin.instrument]

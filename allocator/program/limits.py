@@ -20,6 +20,7 @@ from allocator.market.boxes import participation_bounds, position_cap, side_boun
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Index, LimitSpec, Market
 from allocator.program.coefficients import incidence, transfer_matrices
+from allocator.program.outage import outage_rows
 from allocator.program.requirements import Margin
 from allocator.program.slots import Slots
 from allocator.program.variables import Variables
@@ -90,8 +91,13 @@ def bounds(market: Market) -> dict[str, Vector]:
             case schema.HedgeRatio():
                 size = np.abs(exposure[selected_assets(market, limit.assets)])
                 found[f"{key}.min"], found[f"{key}.max"] = -limit.min * size, limit.max * size
-            case schema.Gross() | schema.Turnover() | schema.VenueOutage() | schema.Volatility():
+            case schema.Gross() | schema.Turnover() | schema.Volatility():
                 found[f"{key}.max"] = np.array(limit.max / book)
+            case schema.VenueOutage():
+                if limit.max is not None:
+                    found[f"{key}.max"] = np.array(limit.max / book)
+                if (loss := limit.loss_bound(book)) is not None:
+                    found[f"{key}.max_loss"] = np.array(loss / book)
             case schema.Liquidity():
                 found[f"{key}.reserve"] = np.array(limit.reserve / book)
             case schema.LeverageLimit() | schema.VenueShare() | schema.CollateralShare():
@@ -211,23 +217,9 @@ def _collateral_share(c: Context, spec: LimitSpec) -> Iterator[Rows]:
 
 
 def _venue_outage(c: Context, spec: LimitSpec) -> Iterator[Rows]:
-    """Delta without the venue's positions and without the coins that would be there after transfers."""
     assert isinstance(spec.limit, schema.VenueOutage)
-    market = c.market
-    assets = selected_assets(market, spec.limit.assets)
-    coins = np.array(
-        [market.assets.index(p.currency) if p.currency in market.assets else -1 for p in market.pockets]
-    )
-    for venue in selected_venues(market, spec.limit.venues):
-        here, there = market.venue_of == venue, market.pocket_venue == venue
-        positions = incidence(np.where(here, market.asset_of, -1), len(market.assets))[assets]
-        collateral = incidence(np.where(there, coins, -1), len(market.assets))[assets]
-        left = c.v.delta[assets] - positions @ c.v.positions - collateral @ c.v.kept
-        name = market.accounts[venue].name
-        bound = c.slots(f"limits.{spec.key}.max") * np.ones(len(assets))
-        for sign, side in ((1.0, "long"), (-1.0, "short")):
-            subjects = tuple(f"{name} {market.assets[a]} {side}" for a in assets)
-            yield _rows(spec, "max", subjects, sign * left, bound)
+    for edge, subjects, value, bound in outage_rows(c, spec.limit, f"limits.{spec.key}"):
+        yield _rows(spec, edge, subjects, value, bound)
 
 
 def _initial_margin(c: Context, spec: LimitSpec) -> Iterator[Rows]:

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from allocator.audit.requirements import share_name
+from allocator.haircuts import share_name as value_share_name
 from allocator.margin import sides
 from allocator.market.scheme import Portfolio
 from allocator.market.types import Market
@@ -32,7 +33,7 @@ class Margin:
 
 @dataclass
 class Rows:
-    """Constraints that define margin, and those of the pieces of each group by `share_name`."""
+    """Constraints that define margin, and those of pieces by the name of their shares."""
 
     market: Market
     shape: Structure
@@ -61,7 +62,13 @@ def _counted(rows: Rows, s: int) -> cp.Expression:
     if not len(cut):
         return worth
     q = cp.Variable(len(cut), name=f"counted_{s}")
-    rows.ties += [q <= worth[cut], q <= cp.multiply(slots(f"stress.{s}.counted"), worth[cut])]
+    owner = rows.shape.value_pieces
+    at = sp.csr_array(incidence(owner, pockets).T)
+    part = sp.csr_array(incidence(np.searchsorted(cut, owner), len(cut)).T)
+    least = cp.multiply(slots(f"stress.{s}.counted"), at @ worth) - slots(f"stress.{s}.uncounted")
+    pieces = part @ q <= least
+    rows.ties.append(pieces)
+    rows.pieces[value_share_name(s)] = [pieces]
     whole = np.ones(pockets)
     whole[cut] = 0.0
     return cp.multiply(whole, worth) + incidence(spread(cut, pockets), len(cut)).T @ q

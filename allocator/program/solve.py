@@ -109,13 +109,13 @@ def _read(program: Program) -> Solution:
 
 
 def _duals(program: Program) -> dict[str, Vector]:
-    """Duals of each limit's rows by name, in order; and of the pieces of each margin group."""
+    """Duals of each limit's rows by name, in order; and of the pieces of margin groups and pockets."""
     found: dict[str, list[Vector]] = {}
     for row in program.limits:
         dual = np.atleast_1d(np.asarray(row.constraint.dual_value, dtype=float))
         found.setdefault(row.rows.name, []).append(np.maximum(dual, 0.0))
     for name, rows in program.pieces.items():
-        found[name] = [np.array([max(float(np.sum(row.dual_value or 0.0)), 0.0) for row in rows])]
+        found[name] = [np.maximum(np.ravel(np.asarray(row.dual_value, dtype=float)), 0.0) for row in rows]
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from allocator import units
 from allocator.errors import Problem
@@ -42,6 +43,11 @@ class _Tree:
         found = node_at(self.root, path)
         items = found.value if found is not None and isinstance(found.value, list) else []
         return [((*path, at), item.value) for at, item in enumerate(items) if isinstance(item.value, str)]
+
+    def length(self, *path: str | int) -> int:
+        """Number of items of the list at ``path``; 0 when there is none."""
+        found = node_at(self.root, path)
+        return len(found.value) if found is not None and isinstance(found.value, list) else 0
 
     def number(self, parse: Callable[[object], float], *path: str | int) -> float | None:
         """The quantity at ``path`` in the program's unit; None when absent or unreadable."""
@@ -77,6 +83,7 @@ def check(root: Node, main: Origin) -> list[Problem]:
         _selections,
         _limits,
         _stresses,
+        _haircuts,
         _withdrawals,
         _objective,
         _orders,
@@ -207,6 +214,32 @@ def _stresses(tree: _Tree) -> Iterator[Problem]:
             move = tree.number(units.parse_fraction, *where)
             if move is not None and move <= -1:
                 yield tree.problem(where, "a price cannot fall by 100% or more; write more, such as -99%")
+
+
+def _haircuts(tree: _Tree) -> Iterator[Problem]:
+    """`tiered` needs tiers, and tiers are in order: caps rise, haircuts do not fall."""
+    for name in tree.entries("venues"):
+        path: KeyPath = ("venues", name)
+        for currency in tree.entries(*path, "haircuts"):
+            tiered = tree.text(*path, "haircuts", currency) == "tiered"
+            if tiered and currency not in tree.entries(*path, "haircut_tiers"):
+                where = dotted((*path, "haircut_tiers", currency))
+                yield tree.problem(
+                    (*path, "haircuts", currency), f"there are no tiers; write a share such as 5%, or {where}"
+                )
+        for currency in tree.entries(*path, "haircut_tiers"):
+            yield from _haircut_tiers(tree, (*path, "haircut_tiers", currency))
+
+
+def _haircut_tiers(tree: _Tree, path: KeyPath) -> Iterator[Problem]:
+    rows = [(*path, at) for at in range(tree.length(*path))]
+    keys = (("cap", units.parse_usd, True), ("haircut", units.parse_fraction, False))
+    for before, row in pairwise(rows):
+        for key, parse, strictly in keys:
+            low, high = tree.number(parse, *before, key), tree.number(parse, *row, key)
+            if low is not None and high is not None and (high < low or (strictly and high == low)):
+                message = "is not above the tier before" if strictly else "is below the tier before"
+                yield tree.problem((*row, key), f"{message}; write tiers from the smallest balance up")
 
 
 def _withdrawals(tree: _Tree) -> Iterator[Problem]:

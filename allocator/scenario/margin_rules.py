@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from allocator.units import Fraction, Multiple, Usd
 
@@ -17,6 +17,13 @@ class Rules(BaseModel):
     """Frozen, strict about keys, finite numbers only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class HaircutTier(Rules):
+    """The haircut of the part of a balance between the cap before and this one."""
+
+    cap: Annotated[Usd, Field(gt=0)]
+    haircut: Annotated[Fraction, Field(ge=0, le=1)]
 
 
 class QuadraticRule(Rules):
@@ -43,6 +50,15 @@ class GridMove(Rules):
     weight: Annotated[Fraction, Field(gt=0, le=1)] = Field(1.0, description="Share of the loss that counts.")
 
 
+class MinimumTier(Rules):
+    """The multiplier of the part of a minimum charge between the cap before and this one."""
+
+    cap: Annotated[Usd, Field(gt=0)] | None = Field(
+        None, description="Of the charge; only the last has none."
+    )
+    multiplier: Annotated[Multiple, Field(ge=1)]
+
+
 class PortfolioRule(Rules):
     """Portfolio margin of one underlying: worst loss over a grid of moves, and charges."""
 
@@ -50,7 +66,25 @@ class PortfolioRule(Rules):
     hedged: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Charge on min(long, short).")
     gross: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Charge on the gross.")
     minimum: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Least margin, of the gross.")
+    minimum_tiers: list[MinimumTier] = Field(
+        [], description="Multipliers of that minimum, part by part as it grows; none: it counts once."
+    )
     initial_factor: Annotated[Multiple, Field(ge=1)] = Field(description="Initial over maintenance margin.")
+
+    @model_validator(mode="after")
+    def _tiers_in_order(self) -> PortfolioRule:
+        tiers = self.minimum_tiers
+        caps = [tier.cap for tier in tiers]
+        if tiers and self.minimum == 0:
+            raise ValueError("`minimum_tiers` multiply the `minimum`; write it too")
+        if tiers and (caps[-1] is not None or None in caps[:-1]):
+            raise ValueError("the last of `minimum_tiers`, and no other, is without a cap")
+        known = [cap for cap in caps if cap is not None]
+        if known != sorted(set(known)):
+            raise ValueError("caps of `minimum_tiers` must rise; write the smallest first")
+        if [t.multiplier for t in tiers] != sorted(t.multiplier for t in tiers):
+            raise ValueError("multipliers of `minimum_tiers` fall: that is not convex; write rising ones")
+        return self
 
 
 class MarginRules(Rules):
@@ -58,7 +92,16 @@ class MarginRules(Rules):
 
     tiers: Literal["marginal", "whole_position"] = Field(
         "marginal",
-        description="Whether a tier's rate counts for the part inside it or for the whole position.",
+        description="Whether a tier's rate counts for the part inside it or for the whole position; "
+        "the snapshot's `margin_tiers` have no deductions then.",
+    )
+    initial: Literal["leverage", "none"] = Field(
+        "leverage",
+        description="`none`: no initial margin, only maintenance margin counts (Binance portfolio margin).",
+    )
+    liquidation_fee: Annotated[Fraction, Field(ge=0, le=1)] = Field(
+        0.0,
+        description="Of the notional, added to maintenance margin by tiers or growing rates (OKX).",
     )
     quadratic: dict[str, QuadraticRule] = Field({}, description="By asset; replaces tiers and leverage.")
     open_interest: dict[str, OpenInterestRule] = Field({}, description="By asset; a floor of initial margin.")

@@ -45,7 +45,9 @@ def _meant(detail: ErrorDetails, root: Shape) -> tuple[str | int, ...]:
 
 
 def _is_union(shape: Shape) -> bool:
-    return bool(shape.choices) and (shape.entries is not None or shape.items is not None)
+    return bool(shape.choices) and not (
+        shape.entries is None and shape.items is None and shape.to_text is None
+    )
 
 
 def _locate(location: tuple[str | int, ...], root: Shape) -> tuple[KeyPath, Shape | None]:
@@ -129,7 +131,8 @@ def _message(detail: ErrorDetails, path: KeyPath, place: _Place) -> str:
         hint = f"did you mean `{near}`? " if near else ""
         return f"unknown kind `{tag}`; {hint}kinds: {', '.join(shape.kinds)}"
     if kind == "value_error":
-        return detail["msg"].removeprefix("Value error, ")
+        other = f", or {' or '.join(f'`{c}`' for c in shape.choices)}" if shape and shape.choices else ""
+        return detail["msg"].removeprefix("Value error, ") + other
     if kind in _BOUNDS and shape is not None:
         return f"{value} is out of range; write {write}, {' and '.join(shape.bounds)}"
     if kind == "string_pattern_mismatch":

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, Field, model_validator
 
 from allocator.scenario.base import Model, NonNegative, Positive
 from allocator.scenario.forecasts import Forecasts
-from allocator.scenario.margin_rules import MarginRules
+from allocator.scenario.margin_rules import HaircutTier, MarginRules
 from allocator.units import Fraction, Hours, Multiple, Usd, Yearly
 
 Names = Literal["all"] | list[str]
@@ -85,8 +85,13 @@ class Venue(Model):
         None, description="Venue table below this entry: a name of the package, or a file ending in .yaml."
     )
     fees: Fees
-    haircuts: dict[str, Annotated[Fraction, Field(ge=0, le=1)]] = Field(
-        description="Accepted collateral: currency and the share of its value that does not count."
+    haircuts: dict[str, Annotated[Fraction, Field(ge=0, le=1)] | Literal["tiered"]] = Field(
+        description="Accepted collateral: currency and the share of its value that does not count, "
+        "or `tiered` by `haircut_tiers`."
+    )
+    haircut_tiers: dict[str, Annotated[list[HaircutTier], Field(min_length=1)]] = Field(
+        {},
+        description="By currency; read where `haircuts` says `tiered`. Beyond the last cap nothing counts.",
     )
     withdrawals: dict[str, Withdrawal] = Field({}, description="Currencies that may leave, at what cost.")
     capital_cost: Annotated[Yearly, Field(ge=0)] = Field(0.0, description="Of the collateral kept there.")
@@ -228,12 +233,35 @@ class CollateralShare(LimitBase):
 
 
 class VenueOutage(LimitBase):
-    """A venue vanishes with its positions and coins: the delta left in each asset stays in ±max."""
+    """A venue vanishes with its positions and collateral: the delta left in each asset, and what is lost.
+
+    Delta stays in ±`max`. The loss, (1 − `recovery`) of collateral and unrealised P&L there, stays within
+    `max_loss` and `max_loss_share`, now and in each of `stresses` (whose funding and auto-deleveraging would
+    leave less to lose and do not count).
+    """
 
     kind: Literal["venue_outage"]
     venues: Names = "all"
     assets: Names = "all"
-    max: Annotated[Usd, Field(ge=0)]
+    max: Annotated[Usd, Field(ge=0)] | None = Field(None, description="Delta left in each asset.")
+    max_loss: Annotated[Usd, Field(ge=0)] | None = Field(None, description="Of each venue's outage.")
+    max_loss_share: Annotated[Fraction, Field(ge=0)] | None = Field(None, description="Of the book's size.")
+    recovery: Annotated[Fraction, Field(ge=0, le=1)] | None = Field(None, description="Share got back.")
+    stresses: Names = Field([], description="In which the venue fails, besides now: its gains are lost too.")
+
+    @model_validator(mode="after")
+    def _complete(self) -> VenueOutage:
+        bounded = self.max_loss is not None or self.max_loss_share is not None
+        if self.max is None and not bounded:
+            raise ValueError("write `max` (delta left), `max_loss` or `max_loss_share`")
+        if bounded and self.recovery is None:
+            raise ValueError("a limit on the loss needs `recovery`; write a share such as 40%, or 0")
+        return self
+
+    def loss_bound(self, book_usd: float) -> float | None:
+        """The lesser of both bounds on the loss in USD; None where neither is stated."""
+        share = None if self.max_loss_share is None else self.max_loss_share * book_usd
+        return min((bound for bound in (self.max_loss, share) if bound is not None), default=None)
 
 
 class InitialMargin(LimitBase):

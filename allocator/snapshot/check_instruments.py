@@ -8,7 +8,8 @@ import numpy as np
 
 from allocator.errors import Problem
 from allocator.snapshot.faults import Checked, Tables
-from models.margin import Brackets, check_brackets
+from allocator.snapshot.tiers import TIER_COLUMNS, stated_tiers
+from models.margin import check_brackets
 
 INTERVALS_HOURS = (1, 2, 4, 8)
 _SYMBOL = re.compile(r"(?P<base>[^/:\s]+)/(?P<quote>[^/:\s]+):(?P<settle>[^/:\s]+)")
@@ -141,11 +142,8 @@ def _check_currencies(table: Checked) -> list[Problem]:
 
 
 def check_margin_tiers(table: Checked, tables: Tables) -> list[Problem]:
-    """Each instrument's brackets: from 0, no gaps, growing rates, the deductions they imply, leverage > 0."""
-    columns = [
-        table.number(name)
-        for name in ("floor_usd", "cap_usd", "maintenance_margin_rate", "deduction_usd", "max_leverage")
-    ]
+    """Each instrument's tiers: from 0, no gaps, growing rates, the deductions they imply, leverage > 0."""
+    columns = {name: table.number(name) for name in TIER_COLUMNS}
     tiers, venue, symbol = table.number("tier"), table.text("venue"), table.text("symbol")
     problems: list[Problem] = []
     for rows in table.groups("time", "venue", "symbol"):
@@ -157,7 +155,12 @@ def check_margin_tiers(table: Checked, tables: Tables) -> list[Problem]:
                 Problem(table.at(rows[0]), f"{name}: tiers are {found}: write 1, 2, 3, … without gaps")
             )
             continue
-        defects = check_brackets(Brackets(*(column[rows] for column in columns)))
+        try:
+            stated = stated_tiers({name: column[rows] for name, column in columns.items()})
+        except ValueError as error:
+            problems.append(Problem(table.at(rows[0]), f"{name}: {error}"))
+            continue
+        defects = check_brackets(stated.brackets)
         problems += [Problem(_bracket_line(table, rows, defect), f"{name}: {defect}") for defect in defects]
     return problems
 

@@ -126,21 +126,40 @@ _BOOKS = Table(
 
 _MARGIN_TIERS = Table(
     "margin_tiers",
-    "Maintenance margin brackets: margin of notional n in a tier is rate · n − deduction.",
+    "Maintenance margin tiers: margin of notional n in a tier is rate · n − deduction. Where a rate counts "
+    "for the whole position (`venues.<name>.margin.tiers: whole_position`), `deduction_usd` is empty.",
     (
         _time("Date of the table."),
         _VENUE,
         _SYMBOL,
         Column("tier", "integer", "", "1, 2, 3, … with growing notional."),
-        Column("floor_usd", "number", "USD", "Notional above which the tier applies; 0 for tier 1."),
         Column(
-            "cap_usd", "number", "USD", "Notional up to which it applies; the last is the largest position."
+            "floor_usd", "number", "USD", "Notional above which the tier applies; 0 for tier 1.", blank=True
+        ),
+        Column(
+            "cap_usd",
+            "number",
+            "USD",
+            "Notional up to which it applies; the last is the largest position.",
+            blank=True,
         ),
         Column("maintenance_margin_rate", "number", "fraction of notional", "Rate of the tier."),
         Column(
-            "deduction_usd", "number", "USD", "Σ floor · (rate − previous rate): keeps margin continuous."
+            "deduction_usd",
+            "number",
+            "USD",
+            "Σ floor · (rate − previous rate): keeps margin continuous. Empty: there is none.",
+            blank=True,
         ),
         Column("max_leverage", "number", "multiple", "Largest leverage setting allowed in the tier."),
+        Column(
+            "cap_contracts",
+            "number",
+            "contracts",
+            "Instead of `floor_usd` and `cap_usd`, for tiers on the whole position.",
+            blank=True,
+            optional=True,
+        ),
     ),
     ("time", "venue", "symbol", "tier"),
 )

@@ -38,6 +38,8 @@ def groups(table: VenueTable) -> Iterator[tuple[KeyPath, Group, frozenset[str]]]
         yield ("liquidation_penalty",), file.liquidation_penalty, frozenset(file.liquidation_penalty.by_asset)
     if file.margin is not None:
         yield ("margin",), file.margin, frozenset(file.margin.rules.model_fields_set)
+    if file.collateral is not None:
+        yield ("collateral",), file.collateral, frozenset(file.collateral.tiers)
     if file.open_interest is not None:
         yield ("open_interest",), file.open_interest, frozenset(file.open_interest.caps)
     for symbol, terms in file.instruments.items():

@@ -212,6 +212,7 @@ def _rows(key: Key, schedule: TierSchedule, time: datetime, usd_per_unit: float)
             "maintenance_margin_rate": brackets.rates,
             "deduction_usd": brackets.deductions_usd,
             "max_leverage": brackets.max_leverages,
+            "cap_contracts": np.full(count, np.nan),
         }
     )
 

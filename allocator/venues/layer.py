@@ -58,6 +58,8 @@ def _cells(table: VenueTable, entry: Node) -> dict[str, Node]:
         cells["fees"] = Node(stated, fees.origin, fees.touched)
     if "liquidation_penalty" in top:
         cells["liquidation_penalty"] = top["liquidation_penalty"].entries()["by_asset"]
+    if "collateral" in top:
+        cells["haircut_tiers"] = top["collateral"].entries()["tiers"]
     if "margin" in top:
         cells["margin"] = top["margin"].entries()["rules"]
     return cells | _open_interest(table, entry, cells.get("margin"))

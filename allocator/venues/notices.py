@@ -36,9 +36,11 @@ def _of_venue(loaded: LoadedScenario, venue: str) -> list[str]:
     table = loaded.tables[venue]
     notices = []
     for path, group, cells in groups(table):
-        if path[0] not in ("fees", "margin", "open_interest"):
+        if path[0] not in ("fees", "margin", "collateral", "open_interest"):
             continue
-        place = ("margin", "open_interest") if path[0] == "open_interest" else path
+        place = {"open_interest": ("margin", "open_interest"), "collateral": ("haircut_tiers",)}.get(
+            str(path[0]), path
+        )
         doubtful = [
             cell
             for cell in sorted(table.unverified(group, cells))

@@ -34,6 +34,8 @@ venues:
   the table; a symbol without rows in `margin_tiers` gets the table's, with the table's date. A cell that
   is in neither is an error that names both. Where both state a contract term and differ, the snapshot
   counts and a notice tells.
+- **Collateral.** `haircuts` of the scenario says what is accepted. Where it says `tiered`, a table's tiers
+  of that currency count, the scenario's own `haircut_tiers` first.
 - **Age.** Tables of the package are always some weeks old, so old tiers from a table are a notice with
   their date, not an error. Tiers dated after `as_of` are not used.
 - **From memory.** What no source confirmed is listed as `unverified`; `hedge check` names each such cell

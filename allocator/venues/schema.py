@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from allocator.scenario.base import Model, Positive
-from allocator.scenario.margin_rules import MarginRules
+from allocator.scenario.margin_rules import HaircutTier, MarginRules
 from allocator.units import Fraction, FundingRate, Hours, Multiple, Usd
 
 
@@ -90,6 +90,14 @@ class MarginGroup(Group):
     rules: MarginRules
 
 
+class CollateralGroup(Group):
+    """How much of a balance counts, tier by tier: read where a scenario's `haircuts` say `tiered`."""
+
+    tiers: Annotated[dict[str, Annotated[list[HaircutTier], Field(min_length=1)]], Field(min_length=1)] = (
+        Field(description="By currency: `cap` in USD and `haircut`. Beyond the last cap nothing counts.")
+    )
+
+
 class OpenInterestCaps(Model):
     """What is fixed of an open interest rule; the market's open interest is the scenario's to state."""
 
@@ -149,6 +157,7 @@ class VenueFile(Model):
     funding: FundingRule | None = None
     liquidation_penalty: Penalties | None = None
     margin: MarginGroup | None = None
+    collateral: CollateralGroup | None = None
     open_interest: OpenInterestGroup | None = None
     instruments: dict[str, ContractTerms] = Field({}, description="By ccxt unified symbol.")
     margin_tiers: dict[str, TierSchedule] = Field({}, description="By a name of your choice.")

@@ -16,7 +16,6 @@ from models.schedules import (
     quadratic_margin,
     tiered_margin_value,
     tiered_value_pieces,
-    unified_margin_ratio,
     whole_position_majorant,
     whole_position_margin,
 )
@@ -132,11 +131,6 @@ def test_okx_worst_move_counts_the_extreme_half():
 def test_netting_takes_the_larger_side():
     assert long_short_margin(3.0, 5.0) == 5.0
     assert long_short_margin(np.array([3.0, 7.0]), np.array([5.0, 1.0])).tolist() == [5.0, 7.0]
-
-
-def test_unified_ratio():
-    assert unified_margin_ratio([95.0, 10.0], [30.0, 40.0]) == pytest.approx(1.5)
-    assert unified_margin_ratio([95.0], []) == float("inf")
 
 
 BINANCE_CAPS = np.array([100e6, 120e6, 150e6, 180e6, 200e6])
