@@ -270,7 +270,8 @@ def _margin_tiers(live: pd.DataFrame, data: _Recorded, now: pd.Timestamp, btc_us
             part = bracket_rows(np.array([cap, _HYPERLIQUID_LAST_CAP]), 0.5 / leverages, leverages)
         dated = pd.Timestamp(vintages[-1], tz="UTC") if venue == "binance" else now
         parts.append(part.assign(time=dated, venue=venue, symbol=symbol))
-    return pd.concat(parts, ignore_index=True)[list(TABLES["margin_tiers"].names)]
+    columns = [column.name for column in TABLES["margin_tiers"].columns if not column.optional]
+    return pd.concat(parts, ignore_index=True)[columns]
 
 
 def bracket_rows(caps_usd: Vector, rates: Vector, max_leverages: Vector) -> pd.DataFrame:

@@ -115,7 +115,8 @@ def _duals(program: Program) -> dict[str, Vector]:
         dual = np.atleast_1d(np.asarray(row.constraint.dual_value, dtype=float))
         found.setdefault(row.rows.name, []).append(np.maximum(dual, 0.0))
     for name, rows in program.pieces.items():
-        found[name] = [np.maximum(np.ravel(np.asarray(row.dual_value, dtype=float)), 0.0) for row in rows]
+        priced = [np.zeros(1) if row.dual_value is None else np.ravel(row.dual_value) for row in rows]
+        found[name] = [np.maximum(dual, 0.0) for dual in priced]
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

@@ -179,6 +179,7 @@ def _of_union(members: tuple[Any, ...], metadata: tuple[object, ...]) -> Shape:
     if all(isinstance(part, type) and issubclass(part, BaseModel) for part in parts):
         kinds = {get_args(part.model_fields["kind"].annotation)[0]: _of_model(part) for part in parts}
         return Shape("map", f"a map with `kind`, one of {', '.join(kinds)}", kinds=kinds, nullable=nullable)
+    # The fixed text may stand on either side of the union; `sorted` keeps the order of equals.
     literal, other = sorted((_of(part, ()) for part in parts), key=lambda shape: not shape.choices)
     label, write = f"{literal.label} or {other.label}", f"{literal.write} or {other.write}"
     return replace(other, label=label, write=write, choices=literal.choices, nullable=nullable)
