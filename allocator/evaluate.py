@@ -139,7 +139,8 @@ def objective_terms(market: Market, decision: Decision) -> dict[str, float]:
     kept = balances(market, decision, np.zeros(len(x)), in_transit=True)
     return {
         "risk": market.objective.risk_aversion_per_usd / 2 * sum(variances(market, x).values()),
-        "funding": float(market.funding.cost @ x),
+        "funding": float(market.funding.cost @ np.where(market.dated, 0.0, x)),
+        "carry": float(market.funding.cost @ np.where(market.dated, x, 0.0)),
         "funding_uncertainty": funding_uncertainty(market, x),
         "trading": share * float((costs.fees + costs.slippage).sum()),
         "impact": share * float(costs.impact.sum()),

@@ -91,7 +91,7 @@ def objective(market: Market, audit: Audit, decision: Decision) -> Json:
 
 
 def cash(market: Market, rounded: Rounded) -> Json:
-    """Cash that the rounded trades and transfers cost, and funding on the rounded positions."""
+    """Cash that the rounded trades and transfers cost, and funding and carry on the rounded positions."""
     x = rounded.decision.positions
     costs = evaluate.trade_costs(market, x - market.positions.usd)
     return {
@@ -100,7 +100,8 @@ def cash(market: Market, rounded: Rounded) -> Json:
         "impact_usd": usd(costs.impact.sum()),
         "transfers_usd": usd(float(market.transfers.cost @ rounded.decision.transfers)),
         "funding_to_next_settlement_usd": usd(float(market.funding.next_rate @ x)),
-        "funding_over_holding_usd": usd(float(market.funding.total @ x)),
+        "funding_over_holding_usd": usd(float(market.funding.total @ np.where(market.dated, 0.0, x))),
+        "carry_over_holding_usd": usd(float(market.funding.total @ np.where(market.dated, x, 0.0))),
     }
 
 
@@ -138,6 +139,7 @@ def risk(market: Market, x: Vector) -> Json:
 def positions(market: Market, decision: Decision, rounded: Rounded) -> list[Json]:
     """Every instrument: before, the convex optimum, and what the rounded orders lead to."""
     x, held = rounded.decision.positions, market.positions
+    holding, dated = market.funding.cost * x, market.dated
     costs = evaluate.trade_costs(market, x - held.usd).total
     rows = []
     for i, instrument in enumerate(market.instruments):
@@ -158,8 +160,10 @@ def positions(market: Market, decision: Decision, rounded: Rounded) -> list[Json
                 "target_coins": number(contracts * coins),
                 "trade_contracts": number(float(rounded.trades[i])),
                 "trade_coins": number(float(rounded.trades[i]) * coins),
-                "funding_usd": usd(market.funding.cost[i] * x[i]),
+                "funding_usd": usd(0.0 if dated[i] else holding[i]),
                 "trading_usd": usd(costs[i]),
+                "expiry": None if instrument.expiry is None else timestamp(instrument.expiry),
+                "carry_usd": usd(holding[i] if dated[i] else 0.0),
             }
         )
     return rows

@@ -57,7 +57,7 @@ def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
     what = f"{len(orders)} orders, {dollars(traded)}" if orders else "Nothing to trade"
     transfers = f", and transfers of {dollars(moved)}" if moved >= _DUST else ""
     paid = cash["fees_usd"] + cash["slippage_usd"] + cash["impact_usd"] + cash["transfers_usd"]
-    funding = -result["objective"]["funding_usd"]
+    funding, carry = -result["objective"]["funding_usd"], -result["objective"]["carry_usd"]
     text = Text()
     text.append(f"{result['scenario']}  {result['as_of']}\n{what}{transfers}.\n", style="bold")
     text.append(f"Volatility over {hours}: {dollars(risk['volatility_hedged_usd'])} hedged, ")
@@ -66,6 +66,9 @@ def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
     text.append(f"Trading costs {dollars(paid)} once; funding ")
     text.append(f"{'earns' if funding >= 0 else 'pays'} {dollars(abs(funding))} per {hours} ")
     text.append(f"(mean over {result['holding_hours']:g} h).\n")
+    if abs(carry) >= 0.5:
+        text.append(f"Carry of dated futures {'earns' if carry >= 0 else 'pays'} {dollars(abs(carry))} ")
+        text.append(f"per {hours}.\n")
     text.append_text(_safety(result))
     return text
 
@@ -181,6 +184,7 @@ def _money(result: Json) -> Table:
     charged = [
         ("risk charge", goal["risk_usd"]),
         ("funding", goal["funding_usd"]),
+        ("carry of dated futures", goal["carry_usd"]),
         ("funding uncertainty", goal["funding_uncertainty_usd"]),
         ("trading (h/H)", goal["trading_usd"] + goal["impact_usd"]),
         ("transfers (h/H)", goal["transfer_usd"]),
@@ -194,6 +198,9 @@ def _money(result: Json) -> Table:
         ("   funding, next settlement", cash["funding_to_next_settlement_usd"]),
         (f"   funding over {result['holding_hours']:g} h", cash["funding_over_holding_usd"]),
     ]
+    if abs(cash["carry_over_holding_usd"]) >= 0.5:
+        label = f"   carry over {result['holding_hours']:g} h"
+        paid.append((label, cash["carry_over_holding_usd"]))
     charged = [row for row in charged if abs(row[1]) >= 0.5] + [("total", goal["total_usd"])]
     for k in range(max(len(charged), len(paid))):
         left = (charged[k][0], dollars(charged[k][1])) if k < len(charged) else ("", "")

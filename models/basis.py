@@ -62,20 +62,32 @@ def change_sd(levels: ArrayLike, step_hours: float, hours: float, memory_hours: 
     calm over a day has a wide level and small changes, which a level and a half-life together overstate.
     Errors: ValueError for infinity, or fewer than 10 changes.
     """
-    values, step = np.asarray(levels, dtype=np.float64), float(positive("step_hours", step_hours))
+    values = np.asarray(levels, dtype=np.float64)
     if values.ndim != 1 or bool(np.isinf(values).any()):
         raise ValueError(f"levels {values.shape}: give one series of numbers, NaN where missing")
-    rows = max(math.ceil(float(positive("hours", hours)) / step - _ROUNDING), 1)
-    changes = values[rows:] - values[:-rows]
-    seen = np.isfinite(changes)
+    rows = lag_rows(hours, step_hours)
+    return weighted_rms(values[rows:] - values[:-rows], rows * step_hours, step_hours, memory_hours)
+
+
+def lag_rows(hours: float, step_hours: float) -> int:
+    """`hours` in whole steps of step_hours, rounded up, at least one."""
+    step = float(positive("step_hours", step_hours))
+    return max(math.ceil(float(positive("hours", hours)) / step - _ROUNDING), 1)
+
+
+def weighted_rms(changes: ArrayLike, hours: float, step_hours: float, memory_hours: float) -> float:
+    """Root of the mean square of changes (T,) over `hours`, a row every step_hours, NaN where missing.
+
+    Weights are 0.5^(age / memory_hours), the newest row last. Errors: ValueError for fewer than 10 changes.
+    """
+    values = np.asarray(changes, dtype=np.float64)
+    seen = np.isfinite(values)
     if seen.sum() < _MIN_PAIRS:
-        raise ValueError(
-            f"levels hold {seen.sum()} changes over {rows * step:g} h: give at least {_MIN_PAIRS}"
-        )
-    ages = (np.arange(changes.size)[::-1] * step)[seen]
+        raise ValueError(f"levels hold {seen.sum()} changes over {hours:g} h: give at least {_MIN_PAIRS}")
+    ages = (np.arange(values.size)[::-1] * float(positive("step_hours", step_hours)))[seen]
     # Ages count from the newest change, so that an old history does not underflow to zero weight.
     weights = 0.5 ** ((ages - ages.min()) / float(positive("memory_hours", memory_hours)))
-    return math.sqrt(float(weights @ changes[seen] ** 2) / float(weights.sum()))
+    return math.sqrt(float(weights @ values[seen] ** 2) / float(weights.sum()))
 
 
 def half_life_resolved(levels: ArrayLike, step_hours: float) -> bool:

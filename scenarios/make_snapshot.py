@@ -28,7 +28,8 @@ FOLDER = Path(__file__).parent / "daily"
 PRICE_DAYS = 60
 FUNDING_DAYS = 10
 STEP_HOURS = 8
-LEFT_OUT = frozenset(("cap_contracts",))  # optional columns that this desk has no use for
+# Optional columns that this desk has no use for.
+LEFT_OUT = frozenset(("cap_contracts", "expiry", "locked_until", "to_venue", "to_account"))
 
 
 class Coin(NamedTuple):

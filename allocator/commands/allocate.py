@@ -108,6 +108,7 @@ def _compute(
 _POSITIONS = (
     "venue", "account", "symbol", "asset", "previous_usd", "target_usd", "rounded_usd", "trade_usd",
     "target_contracts", "target_coins", "trade_contracts", "trade_coins", "funding_usd", "trading_usd",
+    "expiry", "carry_usd",
 )  # fmt: skip
 _TRANSFERS = ("from", "to", "currency", "amount_usd", "cost_usd", "arrives_before_orders")
 

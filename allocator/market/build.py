@@ -13,6 +13,7 @@ from allocator.errors import Problem
 from allocator.market import exposures as ex
 from allocator.market.boxes import fixed_sides, position_boxes
 from allocator.market.costs import trading_costs
+from allocator.market.dated import index_premiums, tell_of_rolls, with_carry
 from allocator.market.forecast import Known, risk_model
 from allocator.market.funding import funding_forecast
 from allocator.market.instruments import instruments as build_instruments
@@ -107,7 +108,7 @@ def build_market(
     costs = trading_costs(scenario, listings, prices, tables.get("books"), daily, findings)
     funding = funding_forecast(
         tables["funding"],
-        listings,
+        [listing for listing in listings if listing.expiry is None],
         scenario.forecasts,
         as_of,
         scenario.horizons.decision,
@@ -115,6 +116,9 @@ def build_market(
         findings,
     )
     findings.raise_if_any()
+    premiums, horizons = index_premiums(instruments, prices, reference), scenario.horizons
+    funding = with_carry(funding, listings, premiums, as_of, horizons.decision, horizons.holding)
+    tell_of_rolls(listings, as_of, horizons.holding, findings)
     haircut, haircut_tiers = ex.haircuts(scenario, names.pockets, findings)
     stresses = stress_arrays(
         scenario.stresses,
@@ -378,7 +382,9 @@ def _hedged_exposure(
     hedged = perps | set(scenario.book.cross_hedges)
     for asset in sorted(set(names.assets) - hedged):
         if exposure[place[asset]] != 0:
-            findings.notices.append(f"{asset} has no perp and no cross hedge: its exposure stays open")
+            findings.notices.append(
+                f"{asset} has no perp or future and no cross hedge: its exposure stays open"
+            )
     return target
 
 

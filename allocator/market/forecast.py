@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
+from allocator.market.dated import hours_to_expiry
 from allocator.market.exposures import USD
 from allocator.market.types import Matrix
 from allocator.market.universe import INDEX, Findings, Listing
@@ -39,10 +40,12 @@ from models.covariance_estimates import (
     sample_covariance,
     shrunk_covariance,
 )
+from models.dated import carry_line, pinned_share, surprise_sd
 
 LEAST_ROWS = 20  # fewer returns than this say nothing about a covariance or a mean reversion
 _NAMED = 5  # at most so many names in one notice
 _DAYS_PER_YEAR = 365.0
+_ROUNDING = 1e-12  # a basis of a level this small does not move
 
 
 @dataclass(frozen=True)
@@ -196,30 +199,92 @@ class BasisRisk(NamedTuple):
 def basis_risk(
     known: Known, listings: list[Listing], forecast: BasisForecast, window: float, findings: Findings
 ) -> BasisRisk:
-    """How the bases of different perps change over the decision horizon, each and together."""
+    """How the bases of different contracts change over the decision horizon, each and together.
+
+    That of a dated future, its floor too, shrinks towards expiry as the one of a basis pinned there.
+    """
     if forecast.method == "given":
-        sd = np.sqrt(change_variance(forecast.level, np.log(2) / forecast.half_life, known.hours))
-        shared = np.full((1, len(listings)), np.sqrt(forecast.correlation) * sd)
-        total = np.full(len(listings), floored(sd, forecast.floor))
-        return BasisRisk(total, shared if forecast.correlation else shared[:0])
+        reversion = float(np.log(2)) / forecast.half_life
+        pinned = np.array([_pinned(known, listing, reversion) for listing in listings])
+        free = np.sqrt(change_variance(forecast.level, reversion, known.hours))
+        shared = (np.sqrt(forecast.correlation) * free * pinned)[np.newaxis]
+        return BasisRisk(
+            floored(free, forecast.floor) * pinned, shared if forecast.correlation else shared[:0]
+        )
     grid = known.grid(window)
     step = _step_hours(grid.index)
-    levels = [clipped_levels(_basis_levels(grid, listing), forecast.outlier_limit) for listing in listings]
-    sd, thin, coarse = np.zeros(len(listings)), [], []
-    for i, listing in enumerate(listings):
+    strays = [_strayed(grid.index, listing, _basis_levels(grid, listing), forecast) for listing in listings]
+    sd, pinned, thin, coarse = np.zeros(len(listings)), np.ones(len(listings)), [], []
+    for i, (listing, stray) in enumerate(zip(listings, strays, strict=True)):
         try:
-            sd[i], seen = _change_sd(levels[i], step, known.hours, forecast.memory)
+            sd[i], seen, pinned[i] = _estimated_sd(known, step, listing, stray, forecast.memory)
         except ValueError:
             thin.append(f"{listing.venue} {listing.symbol}")
             continue
         if not seen:
             coarse.append(f"{listing.venue} {listing.symbol}")
     _report_basis(thin, coarse, step, findings)
-    total = np.asarray(floored(sd, forecast.floor))
+    total = np.asarray(floored(sd, forecast.floor) * pinned)
     if thin or not forecast.factors or len(listings) < 2:
         return BasisRisk(total, np.zeros((0, len(listings))))
-    together = change_correlation(np.column_stack(levels), step, known.hours, forecast.correlation_memory)
-    return BasisRisk(total, common_loadings(together, forecast.factors) * sd)
+    levels = np.column_stack([stray.levels for stray in strays])
+    together = change_correlation(levels, step, known.hours, forecast.correlation_memory)
+    return BasisRisk(total, common_loadings(together, forecast.factors) * sd * pinned)
+
+
+def _pinned(known: Known, listing: Listing, reversion: float) -> float:
+    """Share of a free basis' sd that a contract keeps: 1 for a perp, less the nearer the expiry."""
+    left = hours_to_expiry(listing, known.as_of)
+    return float(np.sqrt(pinned_share(reversion, known.hours, left))) if np.isfinite(left) else 1.0
+
+
+class _Stray(NamedTuple):
+    """Basis levels (T,) beside what was known of them: the carry `line` (T,) of a dated future, else zeros.
+
+    `left` (T,) is hours to expiry, infinite for a perp.
+    """
+
+    levels: Vector
+    line: Vector
+    left: Vector
+
+
+def _strayed(times: pd.Index, listing: Listing, levels: Vector, forecast: BasisForecast) -> _Stray:
+    """The premium's way to zero is known: only what strays from it is cut, and tells the reversion."""
+    if listing.expiry is None or not np.isfinite(levels).any():
+        free = np.full(len(levels), np.inf)
+        return _Stray(clipped_levels(levels, forecast.outlier_limit), np.zeros(len(levels)), free)
+    left = (pd.Timestamp(listing.expiry) - pd.DatetimeIndex(times)).total_seconds().to_numpy() / 3600.0
+    line = carry_line(levels, left)
+    return _Stray(clipped_levels(levels - line, forecast.outlier_limit), line, left)
+
+
+def _estimated_sd(
+    known: Known, step: float, listing: Listing, stray: _Stray, memory: float
+) -> tuple[float, bool, float]:
+    """Sd of the change of a free basis, whether prices are fine enough to tell it, and the share kept."""
+    levels = stray.levels
+    if not np.isfinite(stray.left).any():
+        return *_change_sd(levels, step, known.hours, memory), 1.0
+    if np.isfinite(levels).sum() < LEAST_ROWS:
+        raise ValueError(f"fewer than {LEAST_ROWS} levels")
+    if np.nanmax(np.abs(levels)) <= _ROUNDING:
+        return 0.0, True, 1.0
+    reversion = fit_mean_reversion(levels, step)[1]
+    found = surprise_sd(levels + stray.line, stray.left, step, known.hours, memory, reversion)
+    part, seen = _part_of_step(levels, step, known.hours)
+    return found * part, seen, _pinned(known, listing, reversion)
+
+
+def _part_of_step(levels: Vector, step: float, hours: float) -> tuple[float, bool]:
+    """Sd of a change over `hours` per sd of one over a longer step, and whether the levels can tell it."""
+    if hours >= step:
+        return 1.0, True
+    if not half_life_resolved(levels, step):
+        return 1.0, False
+    reversion = fit_mean_reversion(levels, step)[1]
+    part = change_variance(1.0, reversion, hours) / change_variance(1.0, reversion, step)
+    return float(np.sqrt(part)), True
 
 
 def _change_sd(levels: Vector, step: float, hours: float, memory: float) -> tuple[float, bool]:
@@ -230,13 +295,10 @@ def _change_sd(levels: Vector, step: float, hours: float, memory: float) -> tupl
     if np.isfinite(levels).sum() < LEAST_ROWS:
         raise ValueError(f"fewer than {LEAST_ROWS} levels")
     found = change_sd(levels, step, hours, memory)
-    if hours >= step or found == 0.0:
+    if found == 0.0:
         return found, True
-    if not half_life_resolved(levels, step):
-        return found, False
-    reversion = fit_mean_reversion(levels, step)[1]
-    part = change_variance(1.0, reversion, hours) / change_variance(1.0, reversion, step)
-    return found * float(np.sqrt(part)), True
+    part, seen = _part_of_step(levels, step, hours)
+    return found * part, seen
 
 
 def _report_basis(thin: list[str], coarse: list[str], step: float, findings: Findings) -> None:

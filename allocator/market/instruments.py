@@ -109,6 +109,7 @@ def instruments(
                 brackets=convex_brackets(venue.margin, row["asset"], tiers.get(listing.key)),
                 selection=listing.selection,
                 largest_usd=largest,
+                expiry=listing.expiry,
             )
         )
     return tuple(result)

@@ -38,10 +38,10 @@ class Account:
 
 @dataclass(frozen=True)
 class Instrument:
-    """A perp in one account. `selection` is the scenario entry that chose it.
+    """A perp, or a dated future, in one account. `selection` is the scenario entry that chose it.
 
     `brackets` are convex, a bound where the venue's tiers are not; `largest_usd` is the notional up to which
-    the chosen leverage is allowed.
+    the chosen leverage is allowed. `expiry` is when a dated future settles at its index; a perp has none.
     """
 
     venue: str
@@ -56,6 +56,7 @@ class Instrument:
     brackets: Brackets
     selection: str
     largest_usd: float
+    expiry: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -120,13 +121,16 @@ class Funding:
     `cost` is φ: USD per USD long over the decision horizon, mean over the holding horizon. `total` is the
     plain sum over the holding horizon. `uncertainty` is the sd of the error of `cost`, `errors` what these
     errors have in common. `cap` is per settlement.
+
+    A dated future has its carry as `cost` and `total`: it never settles (no next time, an infinite interval,
+    rate, cap and uncertainty zero).
     """
 
     cost: Vector
     total: Vector
     uncertainty: Vector
     next_rate: Vector
-    next_times: tuple[datetime, ...]
+    next_times: tuple[datetime | None, ...]
     interval_hours: Vector
     cap: Vector
     errors: ErrorFactors
@@ -276,6 +280,11 @@ class Market:
     def horizon_share(self) -> float:
         """h/H: the share of a one-off cost that is charged in the objective."""
         return self.decision_hours / self.holding_hours
+
+    @property
+    def dated(self) -> NDArray[np.bool_]:
+        """Which instruments are dated futures (n,): what they cost to hold is carry, not funding."""
+        return np.array([i.expiry is not None for i in self.instruments], dtype=np.bool_)
 
     @property
     def direction(self) -> Vector:

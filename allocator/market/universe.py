@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -35,6 +35,17 @@ class Listing:
     def key(self) -> tuple[str, str]:
         """Exchange and symbol, as tables are keyed."""
         return self.exchange, self.symbol
+
+    @property
+    def expiry(self) -> datetime | None:
+        """When it settles; None for a perpetual."""
+        return expiry_of(self.row)
+
+
+def expiry_of(row: Mapping[str, Any]) -> datetime | None:
+    """When the contract of a row of `instruments` settles; None for a perpetual."""
+    expiry = row.get("expiry")
+    return None if expiry is None or pd.isna(expiry) else pd.Timestamp(expiry).to_pydatetime()
 
 
 @dataclass
@@ -89,7 +100,7 @@ def select(
         symbols = _symbols(scenario, name, selection, exchange, listed, source, findings)
         if not symbols:
             findings.notices.append(
-                f"instruments.{name} selects nothing: no such perp of {exchange} is listed"
+                f"instruments.{name} selects nothing: no such contract of {exchange} is listed"
             )
         for symbol in symbols:
             row = rows[exchange, symbol]
@@ -168,8 +179,11 @@ def _data_check(
     def lacks(exchange: str, symbol: str, row: Mapping[str, Any], tiered: bool) -> str | None:
         if (reason := _too_old("instruments", row["time"], as_of, limits.instruments)) is not None:
             return reason
+        expiry = expiry_of(row)
+        if (reason := _too_short(expiry, as_of, scenario.horizons.decision)) is not None:
+            return reason
         for name, limit in ages.items():
-            if name == "margin_tiers" and not tiered:
+            if (name == "margin_tiers" and not tiered) or (name == "funding" and expiry is not None):
                 continue
             given = from_tables.get((exchange, symbol)) if name == "margin_tiers" else None
             if (exchange, symbol) not in times[name].index:
@@ -193,6 +207,16 @@ def _nor_in(given: FromTable | None) -> str:
     if given.tiers is None:
         return f", nor in {given.label}"
     return f", and those of {given.label} are of {given.tiers:%Y-%m-%d}, after as_of"
+
+
+def _too_short(expiry: datetime | None, as_of: datetime, decision_hours: float) -> str | None:
+    """Why a dated future cannot hedge until the next rebalance, or None."""
+    if expiry is None or expiry > as_of + timedelta(hours=decision_hours):
+        return None
+    when = f"{expiry:%Y-%m-%dT%H:%MZ}"
+    if expiry <= as_of:
+        return f"it expired at {when}"
+    return f"it expires at {when}, within the decision horizon of {decision_hours:g} h, and hedges no longer"
 
 
 def _too_old(what: str, time: datetime, as_of: datetime, limit_hours: float) -> str | None:

@@ -11,7 +11,8 @@ import numpy as np
 from allocator.errors import Problem
 from allocator.snapshot.check_instruments import INTERVALS_HOURS
 from allocator.snapshot.faults import Checked, Tables
-from models.arrays import IntVector, Vector
+from allocator.snapshot.symbols import is_dated
+from models.arrays import BoolVector, IntVector, Vector
 from models.funding import looks_like_percent
 
 # Hours past a multiple of the interval, counted from UTC midnight, at which venues really settle: 8-hourly at
@@ -29,9 +30,14 @@ def check_funding(table: Checked, tables: Tables) -> list[Problem]:
     interval, settled_at = table.number("interval_hours"), table.hours("settlement_time")
     known_at = table.hours("time")
     ahead = settled_at - known_at
+    dated = np.array([is_dated(symbol) for symbol in table.text("symbol")], dtype=np.bool_)
     problems = (
         table.faults(
-            ~np.isin(interval, INTERVALS_HOURS),
+            dated,
+            lambda i: f"{_name(table, i)} is a dated future and pays no funding: leave its rows out",
+        )
+        + table.faults(
+            ~np.isin(interval, INTERVALS_HOURS) & ~dated,
             lambda i: f"interval_hours is {interval[i]:g}: write 1, 2, 4 or 8 (a gap is not an interval)",
         )
         + table.faults(
@@ -48,7 +54,7 @@ def check_funding(table: Checked, tables: Tables) -> list[Problem]:
                 "only the running interval has an indication"
             ),
         )
-        + _check_caps(table, tables)
+        + _check_caps(table, tables, ~dated)
         + _check_percent(table)
     )
     if problems:  # clocks and spacings mean nothing while times, intervals or rates are wrong
@@ -64,7 +70,7 @@ def _name(table: Checked, row: int) -> str:
     return f"{table.text('venue')[row]} {table.text('symbol')[row]}"
 
 
-def _check_caps(table: Checked, tables: Tables) -> list[Problem]:
+def _check_caps(table: Checked, tables: Tables, perps: BoolVector) -> list[Problem]:
     instruments = tables.get("instruments")
     if instruments is None:
         return []
@@ -79,7 +85,7 @@ def _check_caps(table: Checked, tables: Tables) -> list[Problem]:
     keys = zip(table.text("venue"), table.text("symbol"), strict=True)
     cap = np.array([caps.get(key, np.inf) for key in keys])
     return table.faults(
-        np.abs(rate) > cap * (1 + _ROUNDING),
+        perps & (np.abs(rate) > cap * (1 + _ROUNDING)),
         lambda i: (
             f"{_name(table, i)} rate {rate[i]:g} is beyond its funding_cap {cap[i]:g} per settlement: "
             "write a fraction (0.0001 for 0.01 %) of one interval, or correct the cap"

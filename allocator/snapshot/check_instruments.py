@@ -8,11 +8,12 @@ import numpy as np
 
 from allocator.errors import Problem
 from allocator.snapshot.faults import Checked, Tables
+from allocator.snapshot.symbols import SYMBOL, expiry_date, is_dated
 from allocator.snapshot.tiers import TIER_COLUMNS, stated_tiers
+from models.arrays import BoolVector
 from models.margin import check_brackets
 
 INTERVALS_HOURS = (1, 2, 4, 8)
-_SYMBOL = re.compile(r"(?P<base>[^/:\s]+)/(?P<quote>[^/:\s]+):(?P<settle>[^/:\s]+)")
 # Published caps reach 4.8 % per 8 h (dYdX) and 4 % per hour (Hyperliquid): beyond 25 % it is in percent.
 _HIGHEST_CAP = 0.25
 _WIDEST_HALF_SPREAD = 0.05
@@ -24,6 +25,7 @@ def check_instruments(table: Checked, tables: Tables) -> list[Problem]:
         _check_sizes(table)
         + _check_rates(table)
         + _check_symbols(table)
+        + _check_expiries(table)
         + _check_currencies(table)
         + table.faults(
             table.repeated("venue", "venue_symbol"),
@@ -56,12 +58,20 @@ def _check_rates(table: Checked) -> list[Problem]:
     interval, cap, spread = (
         table.number(n) for n in ("funding_interval_hours", "funding_cap", "half_spread")
     )
+    dated = _dated(table)
     return (
         table.faults(
-            ~np.isin(interval, INTERVALS_HOURS),
+            ~np.isin(interval, INTERVALS_HOURS) & ~dated,
             lambda i: f"`funding_interval_hours` is {interval[i]:g}: write 1, 2, 4 or 8",
         )
-        + table.faults(cap <= 0, lambda i: f"`funding_cap` is {cap[i]:g}: write a fraction > 0")
+        + table.faults(
+            dated & ((interval != 0) | (cap != 0)),
+            lambda i: (
+                f"`{table.text('symbol')[i]}` is a dated future, without funding, but funding_interval_hours "
+                f"is {interval[i]:g} and funding_cap {cap[i]:g}: write 0 for both"
+            ),
+        )
+        + table.faults(~dated & (cap <= 0), lambda i: f"`funding_cap` is {cap[i]:g}: write a fraction > 0")
         + table.faults(
             cap > _HIGHEST_CAP,
             lambda i: (
@@ -82,13 +92,13 @@ def _check_symbols(table: Checked) -> list[Problem]:
     units = table.number("coins_per_unit")
     problems: list[Problem] = []
     for i, (symbol, asset, index, settle) in enumerate(zip(*columns, strict=True)):
-        match = _SYMBOL.fullmatch(symbol)
+        match = SYMBOL.fullmatch(symbol)
         if match is None:
             problems.append(
                 Problem(
                     table.at(i),
-                    f"symbol `{symbol}` is not a ccxt perpetual: "
-                    "write BASE/QUOTE:SETTLE, as in BTC/USDT:USDT",
+                    f"symbol `{symbol}` is not a ccxt contract: write BASE/QUOTE:SETTLE, as in "
+                    "BTC/USDT:USDT, or with the day of expiry, as in BTC/USDT:USDT-261225",
                 )
             )
             continue
@@ -107,6 +117,42 @@ def _check_symbols(table: Checked) -> list[Problem]:
                     )
                 )
     return problems
+
+
+def _dated(table: Checked) -> BoolVector:
+    return np.array([is_dated(symbol) for symbol in table.text("symbol")], dtype=np.bool_)
+
+
+def _check_expiries(table: Checked) -> list[Problem]:
+    """Exactly the dated futures have an expiry, on the day that their symbol says."""
+    symbols, stated, dated = table.text("symbol"), ~np.isnan(table.hours("expiry")), _dated(table)
+    times = table.frame["expiry"]
+    days = [expiry_date(symbol) for symbol in symbols]
+    unreal = dated & np.array([day is None for day in days], dtype=np.bool_)
+    agree = [on and times.iloc[i].date() == days[i] for i, on in enumerate(stated & dated & ~unreal)]
+    return (
+        table.faults(
+            unreal, lambda i: f"symbol `{symbols[i]}` ends in no date: write the day of expiry as YYMMDD"
+        )
+        + table.faults(
+            dated & ~stated,
+            lambda i: f"`{symbols[i]}` is a dated future without `expiry`: write when it settles",
+        )
+        + table.faults(
+            ~dated & stated,
+            lambda i: (
+                f"`{symbols[i]}` is a perpetual with an `expiry`: leave it empty, or write the day of expiry "
+                "after the symbol, as in BTC/USDT:USDT-261225"
+            ),
+        )
+        + table.faults(
+            dated & stated & ~unreal & ~np.array(agree, dtype=np.bool_),
+            lambda i: (
+                f"`{symbols[i]}` says {days[i]}, but its `expiry` is {times.iloc[i]:%Y-%m-%dT%H:%MZ}: "
+                "write one day in both"
+            ),
+        )
+    )
 
 
 def base_names(asset: str, coins_per_unit: int) -> tuple[str, ...]:

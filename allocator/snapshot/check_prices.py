@@ -12,6 +12,9 @@ from allocator.snapshot.reference_prices import INDEX, reference_prices
 from models.arrays import IntVector, Vector
 
 FARTHEST_FROM_INDEX = 0.10
+# Carry of dated Bitcoin futures has reached 60 % a year (Schmeling, Schrimpf and Todorov, "Crypto carry", BIS
+# Working Paper 1087, 2023): a contract a year from expiry may be that much further from its index.
+_HIGHEST_CARRY_PER_HOUR = 0.60 / (365 * 24)
 STALE_ROWS = 12
 _INDEX_MOVED = 0.001
 
@@ -39,10 +42,11 @@ def _check_marks(table: Checked, tables: Tables) -> list[Problem]:
     if instruments is None:
         return []
     names = ("venue", "symbol", "asset", "index_currency")
+    numbers = (instruments.number("coins_per_unit"), instruments.hours("expiry"))
     terms = {
-        (venue, symbol): (asset, quote, float(unit))
-        for venue, symbol, asset, quote, unit in zip(
-            *(instruments.text(name) for name in names), instruments.number("coins_per_unit"), strict=True
+        (venue, symbol): (asset, quote, float(unit), float(expiry))
+        for venue, symbol, asset, quote, unit, expiry in zip(
+            *(instruments.text(name) for name in names), *numbers, strict=True
         )
     }
     reference = reference_prices(table)
@@ -53,25 +57,25 @@ def _check_marks(table: Checked, tables: Tables) -> list[Problem]:
         if found is None:
             continue
         rows = rows[np.argsort(hours[rows], kind="stable")]
-        asset, quote, unit = found
+        asset, quote, unit, expiry = found
         coin, currency = reference.at(asset, hours[rows]), reference.at(quote, hours[rows])
-        problems += _far_from_index(table, rows, coin, currency, unit)
+        carry = np.nan_to_num(_HIGHEST_CARRY_PER_HOUR * np.maximum(expiry - hours[rows], 0.0))
+        problems += _far_from_index(table, rows, unit * coin / currency, FARTHEST_FROM_INDEX + carry)
         problems += _stale(table, rows, coin)
     return problems
 
 
-def _far_from_index(
-    table: Checked, rows: IntVector, coin: Vector, currency: Vector, unit: float
-) -> list[Problem]:
+def _far_from_index(table: Checked, rows: IntVector, index: Vector, allowed: Vector) -> list[Problem]:
     """The newest mark and the median of the history: one wild hour in the past is a fact, not a fault."""
     price = table.number("price")[rows]
-    ratio = price * currency / (unit * coin)
+    ratio = price / index
     known = np.flatnonzero(np.isfinite(ratio) & (price > 0))
     if not known.size:
         return []
     newest, median = float(ratio[known[-1]]), float(np.median(ratio[known]))
-    worst = newest if abs(newest - 1) > FARTHEST_FROM_INDEX else median
-    if abs(worst - 1) <= FARTHEST_FROM_INDEX:
+    limits = float(allowed[known[-1]]), float(np.median(allowed[known]))
+    worst, limit = (newest, limits[0]) if abs(newest - 1) > limits[0] else (median, limits[1])
+    if abs(worst - 1) <= limit:
         return []
     row = rows[known[-1]]
     name = f"{table.text('venue')[row]} {table.text('symbol')[row]}"

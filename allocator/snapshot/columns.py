@@ -47,12 +47,18 @@ def _time(what: str) -> Column:
 
 
 _VENUE = Column("venue", "text", "", "Exchange, in lower case.")
-_SYMBOL = Column("symbol", "text", "", "ccxt unified symbol: `BTC/USDT:USDT` linear, `BTC/USD:BTC` inverse.")
+_SYMBOL = Column(
+    "symbol",
+    "text",
+    "",
+    "ccxt unified symbol: `BTC/USDT:USDT` linear, `BTC/USD:BTC` inverse; a dated future ends in its day of "
+    "expiry, `BTC/USDT:USDT-261225`.",
+)
 _ACCOUNT = Column("account", "text", "", "Margin account at the venue.")
 
 _INSTRUMENTS = Table(
     "instruments",
-    "Contract terms, one row per perpetual.",
+    "Contract terms, one row per perpetual or dated future.",
     (
         _time("When the terms were read."),
         _VENUE,
@@ -73,18 +79,31 @@ _INSTRUMENTS = Table(
         Column("min_contracts", "decimal", "contracts", "Least order size."),
         Column("min_notional_usd", "decimal", "USD", "Least order value; 0 if none."),
         Column("coins_per_unit", "integer", "coins", "1, or 1000 for 1000PEPE and kPEPE."),
-        Column("funding_interval_hours", "integer", "hours", "1, 2, 4 or 8."),
-        Column("funding_cap", "number", "fraction per interval", "Largest |funding rate| of one settlement."),
+        Column("funding_interval_hours", "integer", "hours", "1, 2, 4 or 8; 0 for a dated future."),
+        Column(
+            "funding_cap",
+            "number",
+            "fraction per interval",
+            "Largest |funding rate| of one settlement; 0 for a dated future.",
+        ),
         Column("half_spread", "number", "fraction", "Half the usual bid-ask spread over the mid price."),
         Column("adv_usd", "number", "USD per day", "Average daily volume."),
+        Column(
+            "expiry",
+            "time",
+            "UTC",
+            "When a dated future settles at its index, on the day in its symbol; empty for a perpetual.",
+            blank=True,
+            optional=True,
+        ),
     ),
     ("venue", "symbol"),
 )
 
 _PRICES = Table(
     "prices",
-    "Marks of the perpetuals and, as venue `index`, reference prices in USD of coins and currencies "
-    "(`BTC/USD`, `USDT/USD`). History and newest value together.",
+    "Marks of the perpetuals and dated futures and, as venue `index`, reference prices in USD of coins and "
+    "currencies (`BTC/USD`, `USDT/USD`). History and newest value together.",
     (
         _time("When the price was known: the close of a candle, not its open."),
         Column("venue", "text", "", "Exchange, or `index`."),
@@ -97,7 +116,7 @@ _PRICES = Table(
 _FUNDING = Table(
     "funding",
     "Funding rates, positive when longs pay shorts. `settlement_time` after `time` marks the venue's "
-    "indication of the coming settlement, otherwise the rate is settled.",
+    "indication of the coming settlement, otherwise the rate is settled. A dated future pays none.",
     (
         _time("When the rate was known."),
         _VENUE,

@@ -9,8 +9,9 @@ import numpy as np
 from allocator.errors import Problem
 from allocator.scenario.keys import dotted, suggest
 from allocator.scenario.source import KeyPath
+from allocator.snapshot.symbols import SYMBOL
 from allocator.venues.schema import Group, TierSchedule
-from allocator.venues.table import SYMBOL, VenueTable, is_bundle, tier_brackets, tier_sizes
+from allocator.venues.table import VenueTable, is_bundle, tier_brackets, tier_sizes
 from models.margin import DEDUCTION_TOLERANCE, check_brackets
 
 INTERVALS_HOURS = (1, 2, 4, 8)

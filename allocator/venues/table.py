@@ -13,12 +13,12 @@ import numpy as np
 
 from allocator.scenario.messages import source_at
 from allocator.scenario.source import Node, Origin
+from allocator.snapshot.symbols import SYMBOL, is_dated
 from allocator.venues.schema import ContractTerms, Group, Tier, TierSchedule, VenueFile
 from models.arrays import Vector
 from models.margin import Brackets, bracket_deductions
 
 Cell = str | int | float
-SYMBOL = re.compile(r"(?P<base>[^/:\s]+)/(?P<quote>[^/:\s]+):(?P<settle>[^/:\s]+)")
 _BUNDLE = re.compile(r"(?:10{2,}|1M|k)(?P<asset>[A-Z]\w*)")
 _COLUMNS = tuple(name for name in ContractTerms.model_fields if name not in Group.model_fields)
 _DECIMALS = ("contract_size", "lot_contracts", "tick", "min_contracts", "min_notional_usd")
@@ -96,6 +96,8 @@ class VenueTable:
         return Terms({**cells, **later}, stated, unverified | (doubtful & frozenset(later)))
 
     def _funding(self, symbol: str) -> tuple[dict[str, Cell], frozenset[str]]:
+        if is_dated(symbol):
+            return {"funding_interval_hours": 0, "funding_cap": 0}, frozenset()
         rule = self.file.funding
         if rule is None:
             return {}, frozenset()
