@@ -157,6 +157,7 @@ def _result(a: Allocation) -> Json:
         "venues": result.venues(a.market, a.rounded.decision),
         "limits": result.limits(a.market, a.solution.decision, a.audit.values, prices),
         "audit": result.audit(a.audit, a.rounded, a.rounding_gap_usd),
+        "holdings": result.holdings(a.market),
         "orders": len(a.orders),
         "notices": list(a.market.notices),
     }

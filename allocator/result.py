@@ -20,7 +20,7 @@ from allocator.orders.lots import Rounded
 from allocator.orders.order_list import timestamp
 from models.arrays import Vector
 from models.covariance import variance_by_asset
-from models.hedge import currency_exposure, hedge_effectiveness
+from models.hedge import anticipation_variance, currency_exposure, hedge_effectiveness
 
 SCHEMA_VERSION = 1
 Json = dict[str, Any]
@@ -111,15 +111,18 @@ def risk(market: Market, x: Vector) -> Json:
     unhedged = sum(evaluate.variances(market, np.zeros(len(x))).values())
     delta = evaluate.deltas(market, x)
     by_asset = variance_by_asset(market.risk, delta, x, market.asset_of)
+    parts = _exposure_by_kind(market)
     total = sum(hedged.values())
     return {
         "volatility_unhedged_usd": usd(math.sqrt(unhedged)),
         "volatility_hedged_usd": usd(math.sqrt(total)),
         "hedge_effectiveness": number(hedge_effectiveness(total, unhedged)) if unhedged > 0 else None,
+        "volatility_of_anticipated_usd": usd(math.sqrt(_anticipation(market))),
         "by_asset": [
             {
                 "asset": asset,
                 "exposure_usd": usd(market.exposure[a]),
+                "exposure_by_kind_usd": {kind: usd(value) for kind, value in parts[asset].items()},
                 "positions_usd": usd(delta[a] - market.exposure[a]),
                 "net_delta_usd": usd(delta[a]),
                 "variance_share": number(by_asset[a] / total) if total > 0 else None,
@@ -134,6 +137,48 @@ def risk(market: Market, x: Vector) -> Json:
             )
         },
     }
+
+
+def _exposure_by_kind(market: Market) -> dict[str, dict[str, float]]:
+    """USD of each asset's exposure by how it is held; `collateral` is what is in, or soon in, the venues."""
+    parts: dict[str, dict[str, float]] = {asset: {} for asset in market.assets}
+    for held in market.holdings:
+        if held.asset in parts and not held.arrives:
+            kinds = parts[held.asset]
+            kinds[held.kind] = kinds.get(held.kind, 0.0) + held.usd * held.confidence
+    for asset, amount in zip(market.assets, market.coin_collateral.sum(axis=0), strict=True):
+        if amount != 0:
+            parts[asset]["collateral"] = float(amount)
+    return parts
+
+
+def _anticipation(market: Market) -> float:
+    """Variance over the decision horizon of whether anticipated trades of coins happen."""
+    loadings, own = market.risk.asset_loadings, market.risk.asset_idiosyncratic
+    sd = dict(zip(market.assets, np.sqrt((loadings**2).sum(axis=0) + own**2), strict=True))
+    doubtful = [held for held in market.holdings if held.confidence < 1 and held.asset in sd]
+    return anticipation_variance(
+        [held.usd for held in doubtful],
+        [held.confidence for held in doubtful],
+        [sd[held.asset] for held in doubtful],
+    )
+
+
+def holdings(market: Market) -> list[Json]:
+    """What is held outside the margin accounts, when it may move or comes, and whether it is collateral."""
+    return [
+        {
+            "name": held.name,
+            "kind": held.kind,
+            "asset": held.asset,
+            "value_usd": usd(held.usd),
+            "confidence": number(held.confidence),
+            "until": None if held.until is None else timestamp(held.until),
+            "to": held.venue,
+            "counts_as_collateral": held.arrives,
+        }
+        for held in market.holdings
+    ]
 
 
 def positions(market: Market, decision: Decision, rounded: Rounded) -> list[Json]:

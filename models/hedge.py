@@ -31,6 +31,17 @@ def currency_exposure(cash: Vector, positions: Vector, index_currency_of: IntVec
     return held - _summed(positions, owners + 1, held.size + 1)[1:]
 
 
+def anticipation_variance(amounts: ArrayLike, confidence: ArrayLike, sd: ArrayLike) -> float:
+    """Variance in USD² that no hedge reaches: trades of `amounts` (K,) USD happen or do not.
+
+    Sum of a²·p·(1 - p)·sd², for trades that happen with probability p, independently of each other and of
+    returns of standard deviation sd: E[(Ba + x)²] = (pa + x)² + p(1 - p)a² with B 1 or 0. A hedge x is best
+    against the expected amount pa.
+    """
+    p = fraction("confidence", confidence)
+    return float(np.sum((finite("amounts", amounts) * non_negative("sd", sd)) ** 2 * p * (1.0 - p)))
+
+
 def hedge_effectiveness(variance_hedged: float, variance_unhedged: float) -> float:
     """1 - Var(hedged)/Var(unhedged); 1 is perfect, below 0 the hedge adds risk. Error when unhedged is 0."""
     hedged = float(non_negative("variance_hedged", variance_hedged))

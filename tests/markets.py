@@ -112,6 +112,7 @@ def build(spec: Spec) -> Market:
             haircut,
             np.array([b.withdrawable for b in balances]),
             np.array([spec.charges.get(name, 0.0) for name in spec.venues]),
+            np.zeros(len(balances)),
             tiers,
         ),
         transfers=_transfers(spec, balances, len(stresses.names)),

@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes = [str(note) for note in tables.notes] + list(market.notices)
     if arguments.json:
         from allocator.orders.order_list import timestamp
-        from allocator.result import SCHEMA_VERSION, to_text
+        from allocator.result import SCHEMA_VERSION, holdings, to_text
 
         said = {
             "schema_version": SCHEMA_VERSION,
@@ -28,14 +28,33 @@ def run(arguments: argparse.Namespace) -> int:
             "scenario": scenario.scenario.name,
             "as_of": timestamp(market.as_of),
             **_counts(market),
+            "holdings": holdings(market),
             "notices": notes,
         }
         say(to_text(said))
         return 0
     lines = [f"{scenario.scenario.name} at {market.as_of:%Y-%m-%dT%H:%M:%SZ} is in order:"]
     lines += [f"  {count:>6,} {what.replace('_', ' ')}" for what, count in _counts(market).items()]
+    lines += _bound(market)
     say("\n".join([*lines, *(f"Note: {note}" for note in notes)]) + "\n")
     return 0
+
+
+def _bound(market: Market) -> list[str]:
+    """What cannot move yet, or is not there yet, with its time."""
+    says = {"staked": "staked", "locked": "locked", "anticipated": "expected", "in_transit": "in transit"}
+    lines = []
+    for held in market.holdings:
+        if held.kind not in says:
+            continue
+        until = "" if held.until is None else f" until {held.until:%Y-%m-%dT%H:%M:%SZ}"
+        if held.kind == "anticipated":
+            until = f"{until.replace('until', 'at')}, confidence {held.confidence:.0%}"
+        if held.venue is not None:
+            counts = "collateral there by the orders" if held.arrives else "no collateral yet"
+            until = f" to {held.venue}{until}, {counts}"
+        lines.append(f"  {held.name}: ${held.usd:,.0f} of {held.asset} {says[held.kind]}{until}")
+    return lines
 
 
 def _counts(market: Market) -> dict[str, int]:

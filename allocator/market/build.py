@@ -81,7 +81,7 @@ def build_market(
     findings.raise_if_any()
     prices = _prices(listings, instruments, tables["prices"], reference)
     held = ex.holdings(tables["holdings"], scenario, reference, as_of)
-    balances = ex.balances(tables["collateral"], scenario, listings, reference)
+    balances = ex.balances(tables["collateral"], scenario, listings, reference, held.arriving)
     check_ticks(scenario.orders, instruments, prices, findings)
     findings.raise_if_any()
     names = _Names.of(scenario, instruments, held, balances.pockets)
@@ -134,7 +134,13 @@ def build_market(
         message = f"resting orders of ${resting.sum():,.0f} are margined as if filled, but count in no hedge"
         findings.notices.append(f"{message}: cancel them, or their fills add to what is ordered here")
     collateral = Collateral(
-        wallet, unrealised, haircut, balances.withdrawable, _charges(scenario), haircut_tiers
+        wallet,
+        unrealised,
+        haircut,
+        balances.withdrawable,
+        _charges(scenario),
+        balances.arriving,
+        haircut_tiers,
     )
     limits = tuple(
         LimitSpec(key, limit, loaded.origin(f"limits.{key}")) for key, limit in scenario.limits.items()
@@ -185,6 +191,7 @@ def build_market(
         boxes=boxes,
         limits=limits,
         notices=tuple(findings.notices),
+        holdings=held.entries,
     )
     return with_headroom(market)
 

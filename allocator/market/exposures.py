@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
 from allocator.market.sense import check_amount
-from allocator.market.types import Index, Matrix, Pocket
+from allocator.market.types import Holding, Index, Matrix, Pocket
 from allocator.market.universe import INDEX, Findings, Listing, newest
 from allocator.scenario.schema import Scenario
 from models.arrays import Vector
@@ -70,44 +72,109 @@ def check_age(
 
 @dataclass(frozen=True)
 class Holdings:
-    """USD by asset, and by currency, of everything held outside the margin accounts."""
+    """USD by asset, and by currency, of everything held outside the margin accounts, entry by entry.
+
+    What arrives before the orders is not in them, but in `arriving` by venue and currency: it is collateral.
+    """
 
     assets: dict[str, float]
     cash: dict[str, float]
+    arriving: dict[tuple[str, str], float]
+    entries: tuple[Holding, ...]
 
 
 def holdings(table: pd.DataFrame, scenario: Scenario, reference: Reference, as_of: datetime) -> Holdings:
-    """Exposure of spot, staked and anticipated coins: coins · confidence · price."""
-    assets: dict[str, float] = {}
-    cash: dict[str, float] = {}
+    """Exposure of all holdings: coins · confidence · price, or the collateral that they are about to be."""
+    found = Holdings({}, {}, {}, ())
+    entries: list[Holding] = []
     for row in table.to_dict("records"):
-        name, asset, expected = row["name"], row["asset"], row["expected_time"]
-        if asset in scenario.book.exclude or asset == USD:
+        entry = _holding({str(column): cell for column, cell in row.items()}, scenario, reference, as_of)
+        if entry is None:
             continue
-        if row["kind"] == "anticipated" and expected <= as_of:
-            message = f"{name}: expected at {expected:%Y-%m-%dT%H:%MZ}, before as_of; book it or re-date it"
-            reference.findings.problems.append(Problem("holdings", message))
+        entries.append(entry)
+        exposure = entry.usd * entry.confidence
+        if entry.venue is not None and entry.arrives:
+            key = (entry.venue, entry.asset)
+            found.arriving[key] = found.arriving.get(key, 0.0) + exposure
+        elif entry.asset != USD:
+            stable = entry.asset in scenario.forecasts.currencies.daily_volatility
+            into = found.cash if stable else found.assets
+            into[entry.asset] = into.get(entry.asset, 0.0) + exposure
+    return replace(found, entries=tuple(entries))
+
+
+def _holding(
+    row: Mapping[str, Any], scenario: Scenario, reference: Reference, as_of: datetime
+) -> Holding | None:
+    """One row of `holdings`; None where it does not count, perhaps with a problem found."""
+    name, kind, asset = str(row["name"]), str(row["kind"]), str(row["asset"])
+    transit = kind == "in_transit"
+    expected, locked = _moment(row["expected_time"]), _moment(row["locked_until"])
+    if not transit and (asset in scenario.book.exclude or asset == USD):
+        return None
+    past = {
+        "anticipated": (expected, "expected", "book it or re-date it"),
+        "in_transit": (expected, "to arrive", "it is overdue: write the balance where it is, or a new time"),
+        "locked": (locked, "locked until", "write kind spot, or the new time"),
+        "staked": (locked, "locked until", "leave locked_until empty, or write the new time"),
+    }
+    time, what, remedy = past.get(kind, (None, "", ""))
+    if time is not None and time <= as_of:
+        message = f"{name}: {what} {time:%Y-%m-%dT%H:%MZ}, which is not after as_of; {remedy}"
+        reference.findings.problems.append(Problem("holdings", message))
+        return None
+    venue = _destination(row, scenario, reference) if transit else None
+    if transit and venue is None:
+        return None
+    arrives = transit and time is not None and time <= as_of + timedelta(hours=scenario.horizons.execution)
+    if not arrives and (asset in scenario.book.exclude or asset == USD):
+        return None
+    usd = float(row["coins"]) * reference.of(asset, f"holding {name}")
+    check_amount(usd, f"holding {name}", "holdings", reference.findings)
+    return Holding(name, kind, asset, usd, float(row["confidence"]), time, venue, arrives)
+
+
+def _moment(cell: Any) -> datetime | None:
+    return None if pd.isna(cell) else pd.Timestamp(cell).to_pydatetime()
+
+
+def _destination(row: Mapping[str, Any], scenario: Scenario, reference: Reference) -> str | None:
+    """The scenario's name of the account that coins in transit go to; None with a problem found."""
+    account = (row["to_venue"], row["to_account"])
+    for name, venue in scenario.venues.items():
+        if (venue.exchange or name, venue.account) != account:
             continue
-        usd = row["coins"] * row["confidence"] * reference.of(asset, f"holding {name}")
-        check_amount(usd, f"holding {name}", "holdings", reference.findings)
-        into = cash if asset in scenario.forecasts.currencies.daily_volatility else assets
-        into[asset] = into.get(asset, 0.0) + usd
-    return Holdings(assets, cash)
+        if row["asset"] in venue.haircuts:
+            return name
+        message = f"say under venues.{name}.haircuts how much of {row['asset']} counts there"
+        break
+    else:
+        message = f"account {account[1]} of {account[0]} is not a venue of the scenario; add or correct it"
+    reference.findings.problems.append(Problem("holdings", f"{row['name']} is in transit: {message}"))
+    return None
 
 
 @dataclass(frozen=True)
 class Balances:
-    """Per pocket (P,): wallet balance and what may be withdrawn, in USD."""
+    """Per pocket (P,): wallet balance with what is `arriving`, that, and what may be withdrawn, in USD."""
 
     pockets: tuple[Pocket, ...]
     wallet: Vector
     withdrawable: Vector
+    arriving: Vector
 
 
 def balances(
-    table: pd.DataFrame, scenario: Scenario, listings: list[Listing], reference: Reference
+    table: pd.DataFrame,
+    scenario: Scenario,
+    listings: list[Listing],
+    reference: Reference,
+    arriving: Mapping[tuple[str, str], float],
 ) -> Balances:
-    """Every balance, plus an empty pocket wherever an instrument settles or a transfer may arrive."""
+    """Every balance, plus an empty pocket wherever an instrument settles or a transfer may arrive.
+
+    `arriving` is USD by venue and currency that arrives before the orders; none of it may be withdrawn.
+    """
     rows = {(r["venue"], r["account"], r["currency"]): r for r in table.to_dict("records")}
     pockets: list[Pocket] = []
     wallet: list[float] = []
@@ -117,7 +184,8 @@ def balances(
         account = (venue.exchange or name, venue.account)
         held = {key[2] for key in rows if key[:2] == account}
         settled = {listing.row["settlement_currency"] for listing in listings if listing.venue == name}
-        for currency in sorted(held | settled | (movable & set(venue.haircuts))):
+        coming = {currency for target, currency in arriving if target == name}
+        for currency in sorted(held | settled | coming | (movable & set(venue.haircuts))):
             if currency not in venue.haircuts:
                 message = (
                     f"{name} holds or settles in {currency}; "
@@ -131,9 +199,10 @@ def balances(
                 float(row["coins"]) * price, f"{currency} at {name}", "collateral", reference.findings
             )
             pockets.append(Pocket(name, currency))
-            wallet.append(float(row["coins"]) * price)
+            wallet.append(float(row["coins"]) * price + arriving.get((name, currency), 0.0))
             withdrawable.append(float(row["withdrawable_coins"]) * price)
-    return Balances(tuple(pockets), np.array(wallet), np.array(withdrawable))
+    on_the_way = np.array([arriving.get((p.venue, p.currency), 0.0) for p in pockets])
+    return Balances(tuple(pockets), np.array(wallet), np.array(withdrawable), on_the_way)
 
 
 def haircuts(

@@ -40,10 +40,20 @@ def transfer_routes(
 def with_headroom(market: Market) -> Market:
     """The market with the margin value that may leave each venue while today's positions stay margined.
 
-    A venue that already breaches a margin limit has no headroom: nothing may leave it.
+    A venue that already breaches a margin limit has no headroom: nothing may leave it. What is still on its
+    way to a venue does not margin it yet.
     """
     if not market.transfers.routes:
         return market
+    there = market.collateral.balance - market.collateral.arriving
+    return replace(market, transfers=_headroom(_with_balance(market, there)))
+
+
+def _with_balance(market: Market, balance: Vector) -> Market:
+    return replace(market, collateral=replace(market.collateral, balance=balance))
+
+
+def _headroom(market: Market) -> Transfers:
     held = Decision(market.positions.usd, np.zeros(len(market.transfers.routes)))
     state = evaluate.venues(market, held)
     headroom = market.transfers.headroom.copy()
@@ -58,8 +68,7 @@ def with_headroom(market: Market) -> Market:
             for s in stressed_rows(limit.stresses, market.stresses.names):
                 free = state.equity[s] - limit.buffer * state.maintenance_margin[s]
                 headroom[1 + s, chosen] = np.minimum(headroom[1 + s, chosen], free[chosen])
-    transfers = replace(market.transfers, headroom=np.maximum(headroom, 0.0), leaving=_leaving(market))
-    return replace(market, transfers=transfers)
+    return replace(market.transfers, headroom=np.maximum(headroom, 0.0), leaving=_leaving(market))
 
 
 def _leaving(market: Market) -> Matrix:

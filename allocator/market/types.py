@@ -95,6 +95,24 @@ class LimitSpec:
 
 
 @dataclass(frozen=True)
+class Holding:
+    """What is held outside the margin accounts. `usd` is its value, of which `confidence` is exposure.
+
+    `until` is when it may move, happens or arrives. `venue` is where coins in transit go to;
+    `arrives` that they do before the orders go out: they count there, as collateral.
+    """
+
+    name: str
+    kind: str
+    asset: str
+    usd: float
+    confidence: float
+    until: datetime | None
+    venue: str | None
+    arrives: bool
+
+
+@dataclass(frozen=True)
 class Positions:
     """What is held now, per instrument (n,)."""
 
@@ -162,8 +180,10 @@ class Costs:
 class Collateral:
     """Per pocket (P,): balance with unrealised P&L, the haircut, what may leave; per venue (V,) its charge.
 
-    `charge` is the opportunity cost and expected default loss per USD over the decision horizon. `tiers`
-    holds the schedules of pockets whose haircut grows with the balance; `haircut` is that of their first.
+    `charge` is the opportunity cost and expected default loss per USD over the decision horizon. `arriving`
+    (P,) is what of the balance is still on its way, to arrive before the orders: nothing may leave for it.
+    `tiers` holds the schedules of pockets whose haircut grows with the balance; `haircut` is that of their
+    first.
     """
 
     balance: Vector
@@ -171,6 +191,7 @@ class Collateral:
     haircut: Vector
     withdrawable: Vector
     charge: Vector
+    arriving: Vector
     tiers: Mapping[int, HaircutTiers] = field(default_factory=dict)
 
 
@@ -239,7 +260,7 @@ class Market:
     coin collateral; `hedged_exposure` (n,) is what each instrument hedges: its own asset's, plus beta times
     what is cross-hedged by it. `cushion_rate` (n,) is the marginal maintenance rate by which a price move
     changes the margin required, taken at twice what the position may have to hedge. `cash` (C,) is
-    stablecoins in and outside the venues.
+    stablecoins in and outside the venues. `holdings` is what `exposure` and `cash` count outside the venues.
     """
 
     as_of: datetime
@@ -275,6 +296,7 @@ class Market:
     boxes: tuple[Box, ...]
     limits: tuple[LimitSpec, ...]
     notices: tuple[str, ...]
+    holdings: tuple[Holding, ...] = ()
 
     @property
     def horizon_share(self) -> float:

@@ -11,15 +11,16 @@ from allocator.errors import Problem
 from allocator.snapshot.columns import did_you_mean
 from allocator.snapshot.faults import Checked, Tables
 from allocator.snapshot.reference_prices import reference_prices
+from models.arrays import BoolVector
 
 _LOT_ROUNDING = 1e-6
 
 
 def check_holdings(table: Checked, tables: Tables) -> list[Problem]:
-    """Confidence outside [0, 1], anticipated trades without a date or in the past, doubtful spot."""
-    confidence, anticipated = table.number("confidence"), table.text("kind") == "anticipated"
-    expected, now = table.hours("expected_time"), table.hours("time")
-    name = table.text("name")
+    """Confidence outside [0, 1], dates that are missing, past or of no use, transit to nowhere."""
+    confidence, kind, name = table.number("confidence"), table.text("kind"), table.text("name")
+    anticipated, transit = kind == "anticipated", kind == "in_transit"
+    coins = table.number("coins")
     return (
         table.faults(
             (confidence < 0) | (confidence > 1),
@@ -28,28 +29,71 @@ def check_holdings(table: Checked, tables: Tables) -> list[Problem]:
         + table.faults(
             ~anticipated & (confidence != 1) & (confidence >= 0) & (confidence <= 1),
             lambda i: (
-                f"`{name[i]}` is {table.text('kind')[i]} with confidence {confidence[i]:g}: "
-                "write 1, or kind anticipated"
+                f"`{name[i]}` is {kind[i]} with confidence {confidence[i]:g}: write 1, or kind anticipated"
             ),
         )
         + table.faults(
+            transit & (coins <= 0),
+            lambda i: f"`{name[i]}` in transit is {coins[i]:g} coins: write what will arrive, > 0",
+        )
+        + _check_expected(table, anticipated, transit)
+        + _check_locked(table)
+        + _check_destination(table, transit)
+    )
+
+
+def _check_expected(table: Checked, anticipated: BoolVector, transit: BoolVector) -> list[Problem]:
+    """Exactly what is yet to come has an expected_time, and it is to come."""
+    name, kind = table.text("name"), table.text("kind")
+    expected, now = table.hours("expected_time"), table.hours("time")
+    return (
+        table.faults(
             anticipated & np.isnan(expected),
             lambda i: f"`{name[i]}` is anticipated without expected_time: write when it will happen",
         )
         + table.faults(
-            anticipated & (expected < now),
+            transit & np.isnan(expected),
+            lambda i: f"`{name[i]}` is in transit without expected_time: write when it will arrive",
+        )
+        + table.faults(
+            (anticipated | transit) & (expected < now),
             lambda i: (
                 f"`{name[i]}` was expected at {table.frame['expected_time'].iloc[i]}, before its own time: "
                 "write the new date, or its kind if it has happened"
             ),
         )
         + table.faults(
-            ~anticipated & ~np.isnan(expected),
+            ~(anticipated | transit) & ~np.isnan(expected),
             lambda i: (
-                f"`{name[i]}` is {table.text('kind')[i]} with an expected_time: "
-                "leave it empty, or write kind anticipated"
+                f"`{name[i]}` is {kind[i]} with an expected_time: "
+                "leave it empty, or write kind anticipated or in_transit"
             ),
         )
+    )
+
+
+def _check_locked(table: Checked) -> list[Problem]:
+    name, kind, until = table.text("name"), table.text("kind"), table.hours("locked_until")
+    return table.faults(
+        (kind == "locked") & np.isnan(until),
+        lambda i: f"`{name[i]}` is locked without locked_until: write when it may move, or kind staked",
+    ) + table.faults(
+        ~np.isin(kind, ["locked", "staked"]) & ~np.isnan(until),
+        lambda i: f"`{name[i]}` is {kind[i]} with a locked_until: leave it empty, or write kind locked",
+    )
+
+
+def _check_destination(table: Checked, transit: BoolVector) -> list[Problem]:
+    name, kind = table.text("name"), table.text("kind")
+    stated = np.array([table.text(column) != "" for column in ("to_venue", "to_account")], dtype=np.bool_)
+    return table.faults(
+        transit & ~stated.all(axis=0),
+        lambda i: f"`{name[i]}` is in transit to nowhere: write to_venue and to_account",
+    ) + table.faults(
+        ~transit & stated.any(axis=0),
+        lambda i: (
+            f"`{name[i]}` is {kind[i]} with a to_venue or to_account: leave them empty, or write in_transit"
+        ),
     )
 
 

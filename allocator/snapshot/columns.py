@@ -189,15 +189,45 @@ _HOLDINGS = Table(
     (
         _time("When the quantity was true."),
         Column("name", "text", "", "Name of the holding, unique."),
-        Column("kind", "text", "", "How it is held.", choices=("spot", "staked", "anticipated")),
+        Column(
+            "kind",
+            "text",
+            "",
+            "How it is held: `staked` and `locked` coins are exposure that cannot move; coins `in_transit` to a "
+            "margin account are collateral there only if they arrive before the orders go out; `anticipated` "
+            "is a coming trade at a price already agreed: it is exposure from now on, whenever it happens.",
+            choices=("spot", "staked", "locked", "in_transit", "anticipated"),
+        ),
         Column("asset", "text", "", "Coin."),
         Column("coins", "number", "coins", "Positive is owned or to be bought, negative owed or to be sold."),
-        Column("confidence", "number", "fraction", "Probability of an anticipated trade; 1 otherwise."),
+        Column(
+            "confidence",
+            "number",
+            "fraction",
+            "Probability of an anticipated trade, which weights it; 1 otherwise.",
+        ),
         Column(
             "expected_time",
             "time",
             "UTC",
-            "When the anticipated trade happens; empty otherwise.",
+            "When the anticipated trade happens, or what is in transit arrives; empty otherwise.",
+            blank=True,
+            optional=True,
+        ),
+        Column(
+            "locked_until",
+            "time",
+            "UTC",
+            "When locked coins may move, staked ones too where it is known; empty otherwise.",
+            blank=True,
+            optional=True,
+        ),
+        Column("to_venue", "text", "", "Exchange that coins in transit go to.", blank=True, optional=True),
+        Column(
+            "to_account",
+            "text",
+            "",
+            "Margin account there that they go to.",
             blank=True,
             optional=True,
         ),
