@@ -240,7 +240,8 @@ def _instruments(live: pd.DataFrame, week: pd.DataFrame, now: pd.Timestamp) -> p
         cap = _FUNDING_CAPS[venue][0 if coin in ("BTC", "ETH") else 1]
         spread = _HALF_SPREADS[coin] * _SPREAD_FACTOR[venue]
         rows.append((*cells, notional, 1, _INTERVAL_HOURS[venue], cap, spread, hourly[venue, coin] * 24))
-    return pd.DataFrame(rows, columns=list(TABLES["instruments"].names))
+    declared = TABLES["instruments"].columns
+    return pd.DataFrame(rows, columns=[column.name for column in declared if not column.optional])
 
 
 def _margin_tiers(live: pd.DataFrame, data: _Recorded, now: pd.Timestamp, btc_usd: float) -> pd.DataFrame:

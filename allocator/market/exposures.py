@@ -134,7 +134,7 @@ def _holding(
     return Holding(name, kind, asset, usd, float(row["confidence"]), time, venue, arrives)
 
 
-def _moment(cell: Any) -> datetime | None:
+def _moment(cell: datetime | None) -> datetime | None:
     return None if pd.isna(cell) else pd.Timestamp(cell).to_pydatetime()
 
 

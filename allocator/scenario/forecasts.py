@@ -59,6 +59,7 @@ class BasisForecast(Model):
 
     Bases move together: over 2023 to 2025 equal shorts of all perps had 1.5 to 1.7 times the volatility that
     independent bases predict, and 1.05 to 1.1 times that of two common factors.
+    That of a dated future is pinned at expiry: its sd, the floor too, shrinks to nothing by then.
     """
 
     method: Literal["estimated", "given"] = "estimated"

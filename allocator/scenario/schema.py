@@ -104,7 +104,7 @@ class Venue(Model):
 
 
 class Instruments(Model):
-    """A selection of perps on one venue and their settings. A named symbol beats `all`."""
+    """A selection of perps and dated futures on one venue and their settings. A named symbol beats `all`."""
 
     venue: str
     symbols: Names
@@ -344,11 +344,12 @@ class Stress(Model):
 
     move: Fraction = Field(0.0, description="Every asset.")
     moves: dict[str, Fraction] = Field({}, description="By asset; beats `move`.")
-    basis: dict[str, Fraction] = Field({}, description="By venue: perps there against the coin.")
+    basis: dict[str, Fraction] = Field({}, description="By venue: contracts there against the coin.")
     currencies: dict[str, Fraction] = Field({}, description="By stablecoin, against USD.")
     haircut_step: Annotated[Fraction, Field(ge=0, le=1)] = Field(0.0, description="Added to every haircut.")
     funding_at_cap: Annotated[Hours, Field(ge=0)] = Field(
-        0.0, description="Funding at its cap against every position for this long, settled at each venue."
+        0.0,
+        description="Funding at its cap against every perp held for this long, settled at each venue.",
     )
     auto_deleveraged: Annotated[Fraction, Field(ge=0, le=1)] = Field(
         0.0, description="Share of every winning position closed at the old mark: its gain is not had."

@@ -193,9 +193,9 @@ _HOLDINGS = Table(
             "kind",
             "text",
             "",
-            "How it is held: `staked` and `locked` coins are exposure that cannot move; coins `in_transit` to a "
-            "margin account are collateral there only if they arrive before the orders go out; `anticipated` "
-            "is a coming trade at a price already agreed: it is exposure from now on, whenever it happens.",
+            "How it is held: `staked` and `locked` coins are exposure that cannot move; coins `in_transit` "
+            "to a margin account are collateral there only if they arrive before the orders go out; "
+            "`anticipated` is a coming trade at a price already agreed: exposure from now on.",
             choices=("spot", "staked", "locked", "in_transit", "anticipated"),
         ),
         Column("asset", "text", "", "Coin."),
