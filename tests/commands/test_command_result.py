@@ -101,7 +101,7 @@ def test_tables_say_what_the_result_says(daily):
         assert len(rows) == len(result[name])
         for row, said in zip(rows, result[name], strict=True):
             for key, cell in row.items():
-                expected = said[key]
+                expected = "" if said[key] is None else said[key]
                 if isinstance(expected, bool) or not isinstance(expected, int | float):
                     assert cell == str(expected).lower() or cell == expected
                 else:
@@ -250,10 +250,11 @@ def test_check_says_what_a_run_would_start_from(tmp_path, hedge: Hedge):
     path = write_desk(tmp_path / "desk")
     outcome = hedge("check", path, "--json")
     assert outcome.code == 0
-    assert outcome.json | {"notices": []} == {
+    assert [held["name"] for held in outcome.json["holdings"]] == ["treasury", "staked", "block"]
+    assert outcome.json | {"notices": [], "holdings": []} == {
         "schema_version": 1, "status": "ok", "scenario": "small", "as_of": "2026-11-20T00:00:00Z",
         "instruments": 5, "venues": 3, "assets": 2, "pockets_of_collateral": 3, "transfer_routes": 0,
-        "limits": 4, "stresses": 1, "notices": [],
+        "limits": 4, "stresses": 1, "notices": [], "holdings": [],
     }  # fmt: skip
     assert "in order" in hedge("check", path).out
 
