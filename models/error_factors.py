@@ -58,6 +58,20 @@ def independent_errors(count: int) -> ErrorFactors:
     return ErrorFactors(np.arange(count)[None, :], np.ones((1, count)))
 
 
+def embedded(factors: ErrorFactors, members: IntVector, n: int) -> ErrorFactors:
+    """The factors of `members` (m,) among n instruments; each of the others has an error of its own."""
+    places = np.asarray(members)
+    loadings, groups = (
+        np.zeros((len(factors.loadings), n)),
+        np.zeros((len(factors.loadings), n), dtype=np.int64),
+    )
+    loadings[:, places], groups[:, places] = factors.loadings, factors.groups
+    others = np.setdiff1d(np.arange(n), places)
+    loadings[-1, others] = 1.0
+    groups[-1, others] = np.max(factors.groups, initial=-1) + 1 + np.arange(len(others))
+    return ErrorFactors(groups, loadings)
+
+
 def shared_errors(sorts: ErrorSorts, market: float, coin: float, venue: float) -> ErrorFactors:
     """Factors by shares of the variance in [0, 1]: of the market, a coin, a venue; the rest is each perp's.
 

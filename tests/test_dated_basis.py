@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from allocator.market.forecast import Known, basis_volatility
+from allocator.market.forecast import Known, basis_risk
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import BasisForecast
 
@@ -45,7 +45,7 @@ def bridge(hours: int, k: float, sd: float, seed: int) -> np.ndarray:
 def estimate(levels: np.ndarray, seed: int, expiry: datetime | None, hours: float = 24.0) -> float:
     findings = Findings()
     known = Known(price_table(levels, seed), NOW, hours)
-    (sd,) = basis_volatility(known, [listing(expiry)], FORECAST, WINDOW, findings)
+    (sd,) = basis_risk(known, [listing(expiry)], FORECAST, WINDOW, findings).sd
     findings.raise_if_any()
     return float(sd)
 

@@ -11,6 +11,7 @@ from allocator.market.types import Funding, Instrument, Prices
 from allocator.market.universe import Findings, Listing
 from models.arrays import Vector
 from models.dated import carry_over, premium
+from models.error_factors import embedded
 from models.funding import holding_cost
 
 _NAMED = 5
@@ -59,6 +60,7 @@ def with_carry(
         next_times=tuple(times),
         interval_hours=spread(funding.interval_hours, np.inf),
         cap=spread(funding.cap),
+        errors=embedded(funding.errors, perps, n),
     )
 
 

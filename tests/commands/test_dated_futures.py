@@ -134,7 +134,8 @@ def test_the_given_basis_and_its_floor_shrink_towards_expiry(tmp_path, as_of_hou
     shrunk = np.sqrt((1 - 4 ** (-(left - 24) / 12)) / (1 - 4 ** (-left / 12)))
     for floor, free in (("1bp", 6e-4 * np.sqrt(2 * (1 - 2.0**-2))), ("20bp", 20e-4)):
         market = market_of(path, "forecasts.basis.half_life=12h", f"forecasts.basis.floor={floor}")
-        sd = market.risk.basis_sd[market.risk.basis_group]
+        risk = market.risk
+        sd = np.hypot(risk.basis_sd, np.linalg.norm(risk.basis_loadings, axis=0))[risk.basis_group]
         assert sd[~market.dated] == pytest.approx(free)
         assert sd[market.dated] == pytest.approx(free * shrunk, rel=1e-9)
 

@@ -9,6 +9,7 @@ from models.error_factors import (
     ErrorFactors,
     ErrorSorts,
     correlated,
+    embedded,
     error_factors,
     independent_errors,
     shared_errors,
@@ -156,6 +157,14 @@ def test_thousands_of_perps_take_little():
     np.testing.assert_allclose(found_shares(factors), [0.2, 0.3, 0.1], atol=0.07)
     assert factors.loadings.size == 4 * 2_815
     assert shocks(factors, np.ones(2_815)).size == 1 + 800 + 8 + 2_815
+
+
+def test_embedded_errors_are_what_they_were_and_the_others_stand_alone():
+    among = shared_errors(sorts([0, 0, 1], [0, 1, 1]), 0.3, 0.2, 0.1)
+    whole = embedded(among, np.array([0, 2, 3]), 5)
+    expected = np.eye(5)
+    expected[np.ix_([0, 2, 3], [0, 2, 3])] = np.column_stack([correlated(among, row) for row in np.eye(3)])
+    assert np.column_stack([correlated(whole, row) for row in np.eye(5)]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
