@@ -79,19 +79,27 @@ def _objective(market: Market, decision: Decision, w: Weights) -> None:
     w.linear += w.other * market.funding.cost
     w.cost += w.other * market.horizon_share
     w.route += w.other * market.horizon_share * market.transfers.cost
-    w.linear += w.risk * goal.risk_aversion_per_usd / 2 * _variance_slope(market, x)
+    w.linear += w.risk * goal.risk_aversion_per_usd / 2 * variance_slope(market, x)
     spread = goal.funding_uncertainty_aversion * market.funding.uncertainty
     if (norm := evaluate.funding_uncertainty(market, x)) > 0:
         w.linear += w.other * spread * correlated(market.funding.errors, spread * x) / norm
 
 
-def _variance_slope(market: Market, x: Vector) -> Vector:
+def variance_slope(market: Market, x: Vector) -> Vector:
     """Derivative (n,) of the variance in each position: through delta, basis and quote currency."""
     quote = currency_exposure(market.cash, x, market.index_currency_of)
     slope = variance_gradient(market.risk, evaluate.deltas(market, x), x, quote)
     indexed = market.index_currency_of
     by_quote = np.append(slope.currency_exposure, 0.0)[indexed]  # −1, USD, is the appended 0
     return np.asarray(slope.delta[market.asset_of] + slope.positions - by_quote)
+
+
+def spread_limit(market: Market, decision: Decision, w: Weights, limit: LimitValues, prices: Vector) -> None:
+    """Add prices · (value − bound) of one limit to `w`, whose kinks and norms are those at the decision.
+
+    `prices` (subjects,) are USD per USD. A limit on volatility enters by its tangent.
+    """
+    _SPREAD[limit.kind](market, decision, evaluate.venues(market, decision), w, limit, prices)
 
 
 def _expand_equity(market: Market, decision: Decision, w: Weights, prices: Mapping[str, Vector]) -> None:
@@ -239,7 +247,7 @@ def _soft_volatility(
 ) -> None:
     sd = float(limit.value[0])
     if sd > 0:
-        w.linear += float(y[0]) * _variance_slope(m, d.positions) / (2 * sd)
+        w.linear += float(y[0]) * variance_slope(m, d.positions) / (2 * sd)
 
 
 def _cost_budget(m: Market, d: Decision, st: VenueState, w: Weights, limit: LimitValues, y: Vector) -> None:

@@ -1,0 +1,1 @@
+"""Why an allocation is what it is: in dollars, from its own numbers."""
