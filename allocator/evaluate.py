@@ -151,10 +151,12 @@ def objective_terms(market: Market, decision: Decision) -> dict[str, float]:
 
 def objective_weights(market: Market) -> tuple[float, float]:
     """Weights of risk and of all other terms: 1 and 1, or the tie-break's share for the minor one."""
-    minor = market.objective.tie_break
-    return {"utility": (1.0, 1.0), "min_variance": (1.0, minor), "min_cost": (minor, 1.0)}[
-        market.objective.mode
-    ]
+    return mode_weights(market.objective.mode, market.objective.tie_break)
+
+
+def mode_weights(mode: str, tie_break: float) -> tuple[float, float]:
+    """Weights of risk and of all other terms in a mode of the objective."""
+    return {"utility": (1.0, 1.0), "min_variance": (1.0, tie_break), "min_cost": (tie_break, 1.0)}[mode]
 
 
 def liquidation_moves(market: Market, decision: Decision) -> list[tuple[float | None, float | None]]:
