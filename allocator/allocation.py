@@ -143,6 +143,7 @@ def allocate(
 
 def _result(a: Allocation) -> Json:
     from allocator import result
+    from allocator.explain.alternatives import doing_nothing
 
     multipliers = a.solution.multipliers
     prices = result.Prices(multipliers.limits, multipliers.lower, multipliers.upper)
@@ -158,6 +159,7 @@ def _result(a: Allocation) -> Json:
         "limits": result.limits(a.market, a.solution.decision, a.audit.values, prices),
         "audit": result.audit(a.audit, a.rounded, a.rounding_gap_usd),
         "holdings": result.holdings(a.market),
+        "alternatives": {"doing_nothing": doing_nothing(a.market, a.solution.decision).to_json()},
         "orders": len(a.orders),
         "notices": list(a.market.notices),
     }
