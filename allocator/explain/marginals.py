@@ -15,6 +15,7 @@ from allocator.market.types import Decision, Market
 from allocator.result import Json, number, usd
 
 DUST = 1e-6  # of the book: a smaller trade is none
+_DUST_PUSH = 1e-8  # of the scale: what an interior-point solver leaves of zero
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def marginals(market: Market, decision: Decision, found: Stationarity) -> tuple[
 def _marginal(market: Market, i: int, trade: float, found: Stationarity) -> Marginal:
     sign = float(np.sign(trade))
     felt = {cause: -sign * float(slope[i]) for cause, slope in found.causes.items()}
-    pushes = [Push(cause, push, push * abs(trade)) for cause, push in felt.items() if push != 0.0]
+    least = _DUST_PUSH * float(found.scale[i])
+    pushes = [Push(cause, push, push * abs(trade)) for cause, push in felt.items() if abs(push) > least]
     instrument = market.instruments[i]
     return Marginal(
         venue=instrument.exchange,

@@ -71,10 +71,10 @@ def test_funding_that_triggers_a_trade(seed):
 
 @pytest.mark.long
 def test_triggers_at_length(told):
-    tried = sum(check_triggers(seed) for seed in range(100, 140))
+    tried = sum(check_triggers(seed) for seed in range(100, 120))
     with told():
-        print(f"{tried} triggers of 40 markets: no trade 3 % inside, a trade 3 % outside")
-    assert tried > 60
+        print(f"{tried} triggers of 20 markets: no trade 3 % inside, a trade 3 % outside")
+    assert tried > 30
 
 
 def standing_still():
