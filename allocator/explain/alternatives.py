@@ -15,7 +15,7 @@ from allocator.market.types import Decision, Market
 from allocator.result import Json, number, usd
 from models.arrays import Vector
 
-_RUNNING = ("risk", "funding", "funding_uncertainty", "collateral")
+_RUNNING = ("risk", "funding", "carry", "funding_uncertainty", "collateral")
 _LEAST = 0.005  # USD: half a cent a day saves nothing
 
 
@@ -77,7 +77,7 @@ class Alternative:
 class DoingNothing:
     """Keeping the positions, against the rebalance that was decided.
 
-    `saves_usd_per_day` is what the rebalance saves of what goes on: risk charge, funding, its uncertainty,
+    `saves_usd_per_day` is what the rebalance saves of what goes on: risk charge, funding, carry, uncertainty,
     collateral charge and breaches of soft limits, at full weight in every mode. `cash_usd` is what it costs
     once. `break_even_hours` is their quotient: None where the rebalance saves nothing that goes on, as when
     a limit forces it; 0 where it costs nothing.

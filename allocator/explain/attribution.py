@@ -20,7 +20,10 @@ from allocator.explain.finished import Finished, decision_of
 from allocator.market.types import Decision, Market
 from allocator.result import Json
 
-TERMS = ("risk", "funding", "funding_uncertainty", "trading", "impact", "transfer", "collateral", "breaches")
+TERMS = (
+    "risk", "funding", "carry", "funding_uncertainty", "trading", "impact", "transfer", "collateral",
+    "breaches",
+)  # fmt: skip
 
 # Each step takes these parts of the market from the second run, in this order.
 STEPS: Mapping[str, tuple[str, ...]] = {

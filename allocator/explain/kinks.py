@@ -18,6 +18,7 @@ from scipy.optimize import linprog
 from allocator import evaluate
 from allocator.audit.weights import Weights
 from allocator.explain.slopes import Nearness, Slopes, slopes
+from allocator.haircuts import marginal_value
 from allocator.market.types import Decision, Market, Matrix
 from models.arrays import Vector
 
@@ -39,14 +40,15 @@ class Kinks:
     """All slopes that may be chosen: of each position's own functions between `ends`, and the shared ones.
 
     `mass` (J, S, P) is what a dollar of each pocket's worth weighs, by component; `counted` (S, P) the share
-    of it that counts after the haircut, and `bent` (S, P) where any share from 1 − `cut` to 1 may.
+    of it that counts after the haircut, and `bent` (S, P) where any share from `least` to `most` may.
     """
 
     market: Market
     components: Sequence[Component]
     mass: Matrix
     counted: Matrix
-    cut: Matrix
+    least: Matrix
+    most: Matrix
     bent: NDArray[np.bool_]
     ends: tuple[Slopes, Slopes]
 
@@ -89,8 +91,10 @@ def find_kinks(market: Market, decision: Decision, components: Sequence[Componen
     """The kinks at or near a decision."""
     mass = np.array([c.weights.equity[:, market.pocket_venue] for c in components])
     weight, worth = mass.sum(axis=0), _worth(market, decision)
-    cut = market.stresses.haircut
-    bent = np.asarray((np.abs(worth) * cut * weight <= near.usd) | (np.abs(worth) <= near.distance))
+    # Within this of a kink, what is at stake is too little to tell on which side of it the pocket is.
+    reach = np.divide(near.usd, weight, out=np.zeros_like(weight), where=weight > 0)
+    most_counts = _marginal(market, worth - np.maximum(reach, near.distance))
+    least_counts = _marginal(market, worth + np.maximum(reach, near.distance))
     most = Weights.empty(market)
     for c in components:
         for name in ("linear", "size", "order_size", "turnover", "cost", "maintenance"):
@@ -100,10 +104,22 @@ def find_kinks(market: Market, decision: Decision, components: Sequence[Componen
         market=market,
         components=components,
         mass=mass,
-        counted=np.where(worth > 0, 1 - cut, 1.0),
-        cut=cut,
-        bent=np.logical_and.reduce([bent, cut > 0, weight > 0]),
+        counted=_marginal(market, worth),
+        least=least_counts,
+        most=most_counts,
+        bent=(least_counts < most_counts) & (weight > 0),
         ends=slopes(market, decision.positions, most, paid, near),
+    )
+
+
+def _marginal(market: Market, worth: Matrix) -> Matrix:
+    """What one dollar more of each pocket's worth (S, P) counts for, after haircuts."""
+    stress, tiers = market.stresses, market.collateral.tiers
+    return np.array(
+        [
+            marginal_value(tiers, row, stress.haircut[s], float(stress.haircut_step[s]))
+            for s, row in enumerate(worth)
+        ]
     )
 
 
@@ -149,7 +165,7 @@ def close(kinks: Kinks, boxes: Vector) -> tuple[Vector, Matrix]:
     chosen, weight, pulled = pull(z)
     counted = kinks.counted.copy()
     np.divide(pulled, weight, out=counted, where=kinks.bent & (weight > 0))
-    return chosen, np.asarray(np.clip(counted, 1 - kinks.cut, 1.0))
+    return chosen, np.asarray(np.clip(counted, kinks.least, kinks.most))
 
 
 Affine = tuple[Vector, Matrix]
@@ -163,15 +179,15 @@ def _affine(function: Callable[[Vector], Vector], unknown: int) -> Affine:
 
 
 def _least_residual(low: Affine, width: Affine, mass: Affine, kinks: Kinks, shares: int) -> Vector:
-    """z with the least Σ|low + p − r|, 0 ≤ p ≤ width, shares in [0, 1], pulls in [1 − cut, 1]·mass."""
+    """z with the least Σ|low + p − r|, 0 ≤ p ≤ width, shares in [0, 1], pulls in [least, most]·mass."""
     unknown, pulls = low[1].shape[1], low[1].shape[1] - shares
     # Positions that no unknown touches stay as they are.
     touched = np.flatnonzero(np.any(low[1] != 0, axis=1) | np.any(width[1] != 0, axis=1))
     n = len(touched)
-    chosen, least = np.eye(unknown)[shares:], (1 - kinks.cut)[kinks.bent]
+    chosen, least, most = np.eye(unknown)[shares:], kinks.least[kinks.bent], kinks.most[kinks.bent]
     none, eye = sp.csr_array((2 * pulls, 3 * n)), sp.eye_array(n)
     wide = sp.hstack([sp.csr_array(-width[1][touched] / _UNIT), eye, sp.csr_array((n, 2 * n))])
-    pulled = np.vstack([chosen - mass[1], least[:, None] * mass[1] - chosen]) / _UNIT
+    pulled = np.vstack([chosen - most[:, None] * mass[1], least[:, None] * mass[1] - chosen]) / _UNIT
     # SciPy's stubs know neither sparse constraints nor bounds as an array.
     ranges: Any = np.array([(0.0, 1.0)] * shares + [(0.0, np.inf)] * (pulls + 3 * n))
     above: Any = sp.csr_array(sp.vstack([wide, sp.hstack([sp.csr_array(pulled), none])]))
@@ -179,7 +195,7 @@ def _least_residual(low: Affine, width: Affine, mass: Affine, kinks: Kinks, shar
     found = linprog(
         np.concatenate([np.zeros(unknown + n), np.ones(2 * n)]),
         A_ub=above,
-        b_ub=np.concatenate([width[0][touched], mass[0], -least * mass[0]]) / _UNIT,
+        b_ub=np.concatenate([width[0][touched], most * mass[0], -least * mass[0]]) / _UNIT,
         A_eq=equal,
         b_eq=-low[0][touched] / _UNIT,
         bounds=ranges,

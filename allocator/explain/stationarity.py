@@ -28,6 +28,7 @@ from allocator.market.types import Decision, Market
 from allocator.result import Prices
 from allocator.scenario import schema
 from models.arrays import Vector
+from models.error_factors import correlated
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,12 @@ def _no_weights(market: Market) -> Weights:
 def _objective(market: Market, decision: Decision, risk: float, other: float) -> list[Component]:
     x, goal, nothing = decision.positions, market.objective, np.zeros(len(market.instruments))
     uncertain = goal.funding_uncertainty_aversion * market.funding.uncertainty
-    norm = float(np.linalg.norm(uncertain * x))
+    norm = evaluate.funding_uncertainty(market, x)
+    together = uncertain * correlated(market.funding.errors, uncertain * x)
     terms = {
         "risk": risk * goal.risk_aversion_per_usd / 2 * variance_slope(market, x),
         "funding": other * market.funding.cost,
-        "funding_uncertainty": other * uncertain**2 * x / norm if norm > 0 else nothing,
+        "funding_uncertainty": other * together / norm if norm > 0 else nothing,
     }
     found = []
     for cause, linear in terms.items():
