@@ -5,7 +5,7 @@
     HedgeError
     ├── ScenarioError    2   a scenario, overlay or option is wrong; fix the named lines
     ├── DataError        4   a table is missing, stale or bad; fix or refresh the data
-    ├── Infeasible       3   the limits cannot hold together; `.conflict` names some that cannot
+    ├── Infeasible       3   the limits cannot hold together; `.conflict` and `.ways_out`
     ├── SolverFailed     5   the solver gave up or the program is unbounded
     ├── AuditFailed      5   an answer came back but did not survive the audit
     └── Refused          6   a pre-trade check withheld the orders
@@ -57,22 +57,56 @@ class DataError(HedgeError):
 
 @dataclass(frozen=True)
 class ConflictMember:
-    """One named limit of a conflict: ``certificate`` is its weight in the infeasibility certificate."""
+    """One limit of a conflict: ``certificate`` is its weight in the infeasibility certificate.
+
+    ``shortfall_usd`` is what it alone would have to give for the others of the conflict to hold. Where it
+    holds under a stress, ``stress_source`` is where that stress is stated.
+    """
 
     name: str
     subject: str
     source: str
     certificate: float
+    shortfall_usd: float = 0.0
+    stress_source: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of the scenario set to another value; ``text`` says it in words."""
+
+    name: str
+    source: str
+    unit: str
+    value: float
+    to: float
+    text: str
+
+
+@dataclass(frozen=True)
+class WayOut:
+    """Changes that together make the scenario feasible, solved and audited with them."""
+
+    changes: tuple[Change, ...]
+    cost_usd: float
+    text: str
 
 
 class Infeasible(HedgeError):
-    """The limits cannot hold together (exit 3). ``conflict`` ranks limits by certificate weight."""
+    """The limits cannot hold together (exit 3).
+
+    ``conflict`` is a smallest set of limits that cannot, by certificate weight: without any one of them the
+    others can. ``ways_out`` are verified changes of the scenario, the cheapest first.
+    """
 
     exit_code = 3
     status = "infeasible"
 
-    def __init__(self, message: str, conflict: Sequence[ConflictMember]) -> None:
+    def __init__(
+        self, message: str, conflict: Sequence[ConflictMember], ways_out: Sequence[WayOut] = ()
+    ) -> None:
         self.conflict = tuple(conflict)
+        self.ways_out = tuple(ways_out)
         super().__init__(message)
 
 

@@ -1,1 +1,1 @@
-"""Why an allocation is what it is: in dollars, from its own numbers."""
+"""What an answer means: what limits cost, why none exists, why this order, what changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -28,12 +29,20 @@ class LimitRow:
 
 
 class Program:
-    """One market's convex program. `vary` names coefficients (or their prefixes) that `update` may change."""
+    """One market's convex program. `vary` names coefficients (or their prefixes) that `update` may change.
 
-    def __init__(self, market: Market, vary: frozenset[str] = frozenset()) -> None:
+    `shifts` are expressions added to coefficients, for programs that also choose figures of the scenario.
+    """
+
+    def __init__(
+        self,
+        market: Market,
+        vary: frozenset[str] = frozenset(),
+        shifts: Mapping[str, cp.Expression] | None = None,
+    ) -> None:
         self.market = market
         self.shape: Structure = structure(market)
-        self.slots = Slots(_numbers(market, self.shape), vary)
+        self.slots = Slots(_numbers(market, self.shape), vary, shifts)
         self.variables: Variables = declare(market, self.shape, self.slots, needs_turnover(market))
         margins, tied = {}, list(self.variables.rows)
         required = requirements.Rows(market, self.shape, self.slots, self.variables, tied, {})

@@ -21,14 +21,27 @@ class StructureChanged(Exception):
 class Slots:
     """Hands out each named coefficient as constant or parameter, and later updates the parameters."""
 
-    def __init__(self, values: Mapping[str, Vector], vary: frozenset[str]) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Vector],
+        vary: frozenset[str],
+        shifts: Mapping[str, cp.Expression] | None = None,
+    ) -> None:
         self._values = {name: np.asarray(value, dtype=float) for name, value in values.items()}
         self._vary = vary
         self._parameters: dict[str, cp.Parameter] = {}
         self._constants: set[str] = set()
+        self._shifts = shifts or {}
 
     def __call__(self, name: str) -> cp.Expression:
-        """The coefficient of this name; a parameter when its name, or a prefix of it, may vary."""
+        """The coefficient of this name; a parameter when its name, or a prefix of it, may vary.
+
+        What is decided beside the positions, such as a deposit, is added to it where it has a shift.
+        """
+        number = self._number(name)
+        return number + self._shifts[name] if name in self._shifts else number
+
+    def _number(self, name: str) -> cp.Expression:
         if name in self._parameters:
             return self._parameters[name]
         value = self._values[name]

@@ -27,6 +27,7 @@ _OPTIONS: Mapping[str, tuple[Mapping[str, float], ...]] = {
         {"eps_abs": 1e-10, "eps_rel": 1e-10, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-10},
     ),
 }
+_FAR = 1e3  # books: where an unbounded program is stopped to see which positions run away
 _JUDGED = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE, cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE)
 
 
@@ -54,20 +55,41 @@ class Solution:
     iterations: int
 
 
-def solve(program: Program, solver: str = SOLVER) -> Solution:
-    """Solve; raise `Infeasible` with the certificate's limits, or `SolverFailed`."""
+def solve(program: Program, solver: str = SOLVER, conflicts: bool = True) -> Solution:
+    """Solve; raise `Infeasible` with its conflict, or `SolverFailed`.
+
+    Without `conflicts` the solver's word is taken, and no conflict looked for.
+    """
     problem = program.problem
-    _attempt(problem, solver)
+    attempt(problem, solver)
     if problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
-        found = conflict(program, solver)
-        names = ", ".join(f"{m.name} ({m.subject})" for m in found[:4]) or "no limit is named by the solver"
-        raise Infeasible(f"no positions satisfy all limits; in conflict: {names}", found)
+        found = conflict(program.market, solver, attempt) if conflicts else []
+        names = ", ".join(dict.fromkeys(f"{m.name} ({m.subject})" for m in found[:4]))
+        more = f" and {len(found) - 4} more" if len(found) > 4 else ""
+        raise Infeasible(f"no positions satisfy all limits; in conflict: {names}{more}", found)
+    if problem.status in (cp.UNBOUNDED, cp.UNBOUNDED_INACCURATE):
+        raise SolverFailed(
+            f"the objective falls without end: {_runaways(program, solver)} earn more than they risk and no "
+            "limit bounds them; add a limit such as `gross`, `position` or `hedge_side`"
+        )
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         raise SolverFailed(f"{solver} ended with status {problem.status}")
     return _read(program)
 
 
-def _attempt(problem: cp.Problem, solver: str) -> None:
+def _runaways(program: Program, solver: str) -> str:
+    """The positions that an unbounded program drives as far as it is let, the furthest first."""
+    x = program.variables.positions
+    far = cp.Problem(program.problem.objective, [*program.problem.constraints, cp.abs(x) <= _FAR])
+    attempt(far, solver)
+    if x.value is None:
+        return "some positions"
+    order = [i for i in np.argsort(-np.abs(x.value)) if abs(x.value[i]) > _FAR / 10]
+    named = [f"{program.market.instruments[i].key} {'long' if x.value[i] > 0 else 'short'}" for i in order]
+    return ", ".join(named[:4]) or "some positions"
+
+
+def attempt(problem: cp.Problem, solver: str) -> None:
     """Solve with each of the solver's settings in turn until it reaches a verdict."""
     failure: Exception | None = None
     for options in _OPTIONS.get(solver, ({},)):

@@ -1,0 +1,1 @@
+"""Tests of explanations build markets as those of the program do."""
