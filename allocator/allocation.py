@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocator.audit import Audit, audit
 from allocator.audit.audit import objective
-from allocator.errors import AuditFailed
+from allocator.errors import AuditFailed, Infeasible
 from allocator.market.build import build_market
 from allocator.market.types import Market
 from allocator.orders.lots import Rounded, round_to_lots
@@ -21,11 +21,11 @@ from allocator.runs import run_id
 from allocator.scenario.load import LoadedScenario, load_scenario
 from allocator.snapshot.columns import TABLES
 from allocator.snapshot.read import SnapshotData, read_snapshot
-from models.arrays import Vector
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from allocator.explain.prices import ShadowPrices
     from allocator.program.solve import Solution
     from allocator.venues.fill import VenueTables
     from allocator.venues.table import VenueTable
@@ -45,10 +45,15 @@ class Allocation:
     rounded: Rounded
     orders: tuple[Order, ...]
 
-    @property
-    def shadow_prices(self) -> dict[str, Vector]:
-        """By limit name, USD per decision horizon that one more USD of each subject's bound saves."""
-        return dict(self.solution.multipliers.limits)
+    @cached_property
+    def shadow_prices(self) -> ShadowPrices:
+        """By limit name, USD per decision horizon that one more USD of each subject's bound saves.
+
+        `.figures` and `.collateral` rank the prices of the scenario's own figures, in their own units.
+        """
+        from allocator.explain.prices import shadow_prices
+
+        return shadow_prices(self.market, self.solution, self.scenario.scenario.stresses)
 
     @property
     def rounding_gap_usd(self) -> float:
@@ -110,7 +115,7 @@ def allocate(
 ) -> Allocation:
     """Allocate the hedge of a scenario; `snapshot` and `market` save reading them again.
 
-    Raises `DataError`, `Infeasible` (with `.conflict`), `SolverFailed`, or `AuditFailed` where either the
+    Raises `DataError`, `Infeasible` (with `.conflict` and `.ways_out`), `SolverFailed`, or `AuditFailed` where either the
     optimum or its whole-lot rounding breaches a limit, or the optimum is not proven to be one.
     """
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
@@ -120,7 +125,12 @@ def allocate(
     from allocator.program.build import Program
     from allocator.program.solve import solve
 
-    solution = solve(Program(found))
+    try:
+        solution = solve(Program(found))
+    except Infeasible as error:
+        from allocator.explain.explanation import explained
+
+        raise explained(error, found, loaded) from error
     log.info("solved by %s in %d iterations", solution.solver, solution.iterations)
     confirmed = audit(found, solution.decision, solution.multipliers.limits)
     if not confirmed.passed:
@@ -144,6 +154,7 @@ def allocate(
 def _result(a: Allocation) -> Json:
     from allocator import result
     from allocator.explain.alternatives import doing_nothing
+    from allocator.explain.explanation import price_rows
 
     multipliers = a.solution.multipliers
     prices = result.Prices(multipliers.limits, multipliers.lower, multipliers.upper)
@@ -160,6 +171,7 @@ def _result(a: Allocation) -> Json:
         "audit": result.audit(a.audit, a.rounded, a.rounding_gap_usd),
         "holdings": result.holdings(a.market),
         "alternatives": {"doing_nothing": doing_nothing(a.market, a.solution.decision).to_json()},
+        "explanation": price_rows(a.shadow_prices, a.market, a.scenario),
         "orders": len(a.orders),
         "notices": list(a.market.notices),
     }

@@ -39,6 +39,8 @@ def _logging_to_stderr(level: int) -> Iterator[None]:
     package, handler = logging.getLogger("allocator"), logging.StreamHandler(sys.stderr)
     before = package.level
     handler.setLevel(level)
+    # What the page says as well is for the journal only.
+    handler.addFilter(lambda record: not getattr(record, "on_page", False))
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     package.addHandler(handler)
     package.setLevel(min(level, logging.INFO))
@@ -82,7 +84,12 @@ def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
 
         return run(arguments)
 
-    return {"allocate": allocate, "check": check, "show": show, "schema": schema}
+    def explain(arguments: argparse.Namespace) -> int:
+        from allocator.commands.explain import run
+
+        return run(arguments)
+
+    return {"allocate": allocate, "check": check, "explain": explain, "show": show, "schema": schema}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -134,6 +141,12 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--origin", action="store_true", help="each value with the file and line that set it"
             )
+    text = "what limits cost and over which range, or why nothing is possible; with two runs, what changed"
+    explain = commands.add_parser(
+        "explain", help=text, description=text, parents=[common], allow_abbrev=False
+    )
+    _scenario_options(explain, "scenario file, or the folder of a finished run")
+    explain.add_argument("other", type=Path, nargs="?", metavar="run", help="a later run to compare with")
     schema = commands.add_parser(
         "schema", help="print the JSON Schema of scenario files", parents=[common], allow_abbrev=False
     )
@@ -143,8 +156,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _scenario_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("scenario", type=Path, help="scenario file")
+def _scenario_options(command: argparse.ArgumentParser, what: str = "scenario file") -> None:
+    command.add_argument("scenario", type=Path, help=what)
     command.add_argument(
         "--overlay",
         action="append",

@@ -96,9 +96,14 @@ class Infeasible(HedgeError):
     """The limits cannot hold together (exit 3).
 
     ``conflict`` is a smallest set of limits that cannot, by certificate weight: without any one of them the
-    others can. ``ways_out`` are verified changes of the scenario, the cheapest first.
+    others can. ``background`` says what holds besides. ``ways_out`` are verified changes of the
+    scenario, the cheapest first.
     """
 
+    background = (
+        "what always holds besides: balances, margin and exposure as defined, transfers that are not negative, "
+        "and the sign of netted positions and of those that may only shrink"
+    )
     exit_code = 3
     status = "infeasible"
 

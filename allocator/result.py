@@ -63,8 +63,34 @@ def failure(error: HedgeError) -> Json:
     said: Json = {"errors": [problem(p) for p in error.problems]}
     if isinstance(error, Infeasible):
         said["conflict"] = [
-            {"name": m.name, "subject": m.subject, "source": m.source, "certificate": number(m.certificate)}
+            {
+                "name": m.name,
+                "subject": m.subject,
+                "source": m.source,
+                "stress_source": m.stress_source,
+                "certificate": number(m.certificate),
+                "shortfall_usd": usd(m.shortfall_usd),
+            }
             for m in error.conflict
+        ]
+        said["background"] = error.background
+        said["ways_out"] = [
+            {
+                "text": way.text,
+                "cost_usd": usd(way.cost_usd),
+                "changes": [
+                    {
+                        "name": change.name,
+                        "source": change.source,
+                        "unit": change.unit,
+                        "value": number(change.value),
+                        "to": number(change.to),
+                        "text": change.text,
+                    }
+                    for change in way.changes
+                ],
+            }
+            for way in error.ways_out
         ]
     return said
 

@@ -256,13 +256,30 @@ def _failed(result: Json, folder: Path | None) -> Text:
     text.append(f"{result['scenario']}  {result['as_of']}  {result['status']}\n", style="bold red")
     for problem in result.get("errors", []):
         text.append(f"{problem['message']}\n")
-    if result.get("conflict"):
-        text.append("\nThese cannot hold together (weight in the certificate):\n", style="bold")
-        for member in result["conflict"][:12]:
-            text.append(
-                f"  {member['source']}: {member['name']} ({member['subject']})  {member['certificate']:.3g}\n"
-            )
+    text.append_text(_conflict(result))
     text.append("\nNo orders were written.\n", style="bold")
     if folder is not None:
         text.append(f"Run {result['run_id']} in {folder}\n", style="dim")
+    return text
+
+
+def _conflict(result: Json) -> Text:
+    """The limits that cannot hold together, with what each lacks, and the ways out."""
+    text = Text()
+    if result.get("conflict"):
+        text.append(
+            "\nThese cannot hold together; any one of them would have to give by its shortfall:\n", style="bold"
+        )
+        for member in result["conflict"]:
+            stress = member.get("stress_source")
+            text.append(f"  {member['source']}: {member['name']} ({member['subject']})")
+            text.append(f", stress at {stress}" if stress else "")
+            text.append(f"  {dollars(member.get('shortfall_usd'))}\n")
+    if ways := result.get("ways_out"):
+        text.append("\nWays out, each solved and audited; the cheapest first:\n", style="bold")
+        for way in ways:
+            text.append(f"  {way['text']}\n")
+            text.append("".join(f"    {c['source']}: {c['name']}\n" for c in way["changes"]), style="dim")
+    elif result.get("conflict"):
+        text.append("\nNo change of figures that may change suffices: lift a flag, or a hard limit.\n")
     return text

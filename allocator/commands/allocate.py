@@ -9,7 +9,6 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from allocator.commands import loaded as load_arguments
@@ -50,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         name = run_id(scenario, tables)
         done = find(arguments.out, name)
         if done is None:
-            done = _compute(scenario, tables, name, arguments.out, journal, started)
+            done = _compute(scenario, tables, arguments, journal, started)
         else:
             log.info("run %s is finished and unchanged: reused", name)
     finally:
@@ -59,9 +58,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _compute(
-    scenario: LoadedScenario, tables: SnapshotData, name: str, out: Path, journal: _Journal, started: datetime
+    scenario: LoadedScenario,
+    tables: SnapshotData,
+    arguments: argparse.Namespace,
+    journal: _Journal,
+    started: datetime,
 ) -> Run:
     """Solve and write; a failure after the data were read is a finished run without orders."""
+    name, out = run_id(scenario, tables), arguments.out
     from allocator.allocation import allocate
     from allocator.market.build import build_market
     from allocator.result import failure, header, to_text
@@ -85,7 +89,7 @@ def _compute(
             files[f"{part}.csv"] = table_text([_cells(row) for row in result[part]], columns)
     except (Infeasible, SolverFailed, AuditFailed) as error:
         code = error.exit_code
-        log.error("%s", error)
+        log.error("%s", error, extra={"on_page": not arguments.json})
         result = {
             **header(name, scenario.scenario.name, market, error.status),
             **failure(error),

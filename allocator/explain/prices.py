@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from allocator.audit.limits import limit_values
 from allocator.explain.figures import Figure, Stated, Unit, figures
 from allocator.market.boxes import box_owner
 from allocator.market.types import Decision, Market
-from allocator.program.solve import Multipliers, Solution
 from models.arrays import Vector
+
+if TYPE_CHECKING:
+    from allocator.program.solve import Multipliers, Solution
 
 _STEP = 1e-5  # of the figure's size: the Lagrangian at a fixed decision is smooth, if not linear, in it
 _NONE = 1e-10  # USD per USD: what an interior-point solver leaves of a multiplier that is zero
@@ -48,8 +50,12 @@ class Price:
 
     @property
     def worth_usd(self) -> float:
-        """Saved by one per cent more of the figure: by what prices of unlike units are ranked."""
-        return 0.01 * abs(self.saves_usd or 0.0) * max(abs(self.value), 1.0 if self.unit == "USD" else 1e-6)
+        """Saved by one per cent more of the figure: by what prices of unlike units are ranked.
+
+        Collateral counts by what its margin saves, without what holding it is charged.
+        """
+        saves = (self.saves_usd or 0.0) + self.charge_usd
+        return 0.01 * abs(saves) * max(abs(self.value), 1.0 if self.unit == "USD" else 1e-6)
 
 
 class ShadowPrices(Mapping[str, Vector]):

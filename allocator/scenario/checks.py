@@ -87,6 +87,7 @@ def check(root: Node, main: Origin) -> list[Problem]:
         _withdrawals,
         _objective,
         _orders,
+        _explain,
     )
     return [problem for each in checks for problem in each(tree)]
 
@@ -274,3 +275,16 @@ def _orders(tree: _Tree) -> Iterator[Problem]:
         yield tree.problem(path, "a market order never rests; write `type: limit` or `post_only: false`")
     elif (force := tree.text("orders", "time_in_force")) in _NOT_MAKER:
         yield tree.problem(path, f"an {force} order never rests; write `time_in_force: gtc` or no post_only")
+
+
+def _explain(tree: _Tree) -> Iterator[Problem]:
+    """Names of what may change must be in the scenario: a slip would propose what is meant to be hard."""
+    named: list[tuple[KeyPath, str]] = [(("explain", "weights", n), n) for n in tree.entries("explain", "weights")]
+    for where, name in [*named, *tree.texts("explain", "hard")]:
+        part, *rest = name.split(".")
+        known = "venues" if part == "collateral" else part
+        if part not in ("limits", "stresses", "instruments", "objective", "collateral"):
+            message = f"`{name}`: begin with `limits`, `stresses`, `instruments`, `objective` or `collateral`"
+            yield tree.problem(where, message)
+        elif rest and rest[0] not in (names := tree.entries(known)):
+            yield tree.problem(where, f"`{rest[0]}` is not among `{known}`; {suggest(rest[0], names)}")

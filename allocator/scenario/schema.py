@@ -368,6 +368,21 @@ class Orders(Model):
     min_trade: Annotated[Usd, Field(ge=0)] = Field(0.0, description="Smaller trades are left out.")
 
 
+class Explain(Model):
+    """Which ways out are proposed where no positions satisfy all limits.
+
+    Names are figures or what holds them: `limits.gross`, `limits.gross.max`, `collateral`, `collateral.okx`,
+    `stresses.crash`, `instruments.okx_perps`, `objective.cost_budget`.
+    """
+
+    weights: dict[str, Positive] = Field(
+        {},
+        description="USD that a change by one unit ($1, 100%, 1x, a whole stress) counts for. Default: $1 for "
+        "$1; else the share of the book, or of the figure's own value where it is a coefficient.",
+    )
+    hard: list[str] = Field([], description="What is never proposed.")
+
+
 class Scenario(Model):
     """A complete, resolved scenario. `extends` and `overlays` are applied before this is built."""
 
@@ -385,6 +400,7 @@ class Scenario(Model):
     limits: dict[str, Limit] = Field(description="What must hold, by name.")
     stresses: dict[str, Stress] = Field({}, description="Joint shocks, by name.")
     orders: Orders = Orders()
+    explain: Explain = Explain()
 
     def when(self, snapshot_time: datetime) -> datetime:
         """`as_of`, or the snapshot's own newest time."""

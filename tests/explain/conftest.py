@@ -1,1 +1,4 @@
-"""Tests of explanations build markets as those of the program do."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

@@ -1,0 +1,77 @@
+"""The page of `hedge explain` as plain text: sentences, the dearest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from allocator.explain.words import amount_text
+
+Json = Mapping[str, Any]
+
+
+def text_of(result: Json) -> str:
+    """What an explanation says to a person."""
+    lines = [f"{result['scenario']}  {result['as_of']}  {result['status']}"]
+    lines += [problem["message"] for problem in result.get("errors", [])]
+    if "explanation" in result:
+        lines += [*_prices(result["explanation"]), *_collateral(result["explanation"])]
+    lines += [*_conflict(result), *_ways_out(result)]
+    return "\n".join(lines) + "\n"
+
+
+def _prices(explanation: Json) -> Iterator[str]:
+    rows = explanation["prices"]
+    yield "\nWhat limits cost" if rows else "\nNo limit costs anything today."
+    for row in rows:
+        yield f"  {row['text']}"
+        yield f"    {row['source']}.{_range(row)}"
+
+
+def _collateral(explanation: Json) -> Iterator[str]:
+    yield "\nWhere the next collateral dollar goes"
+    for place, row in enumerate(explanation["collateral"], start=1):
+        yield f"  {place}. {row['text']}{_range(row)}"
+
+
+def _range(row: Json) -> str:
+    found = row["range"]
+    if found is None:
+        return ""
+    ends = sorted((found["tightened"]["until"], found["relaxed"]["until"]))
+    text = f" Holds from {amount_text(row['unit'], ends[0])} to {amount_text(row['unit'], ends[1])}"
+    for side in ("relaxed", "tightened"):
+        if found[side]["infeasible_beyond"]:
+            text += f"; at {amount_text(row['unit'], found[side]['next'])} nothing is permitted"
+    if found["kink"]:
+        text += f"; a kink: {_beyond(row, 'tightened')} when tightened, {_beyond(row, 'relaxed')} when relaxed"
+    return f"{text}."
+
+
+def _beyond(row: Json, side: str) -> str:
+    beyond = row["range"][side]["saves_beyond_usd"]
+    per_unit = row["saves_usd"] if beyond is None else beyond
+    return f"${per_unit * row['step']:,.2f}"
+
+
+def _conflict(result: Json) -> Iterator[str]:
+    members = result.get("conflict")
+    if not members:
+        return
+    yield "\nThese cannot hold together; without any one of them the others can."
+    for member in members:
+        stress = f", stress at {member['stress_source']}" if member.get("stress_source") else ""
+        lacks = amount_text("USD", member["shortfall_usd"])
+        yield f"  {member['source']}: {member['name']} ({member['subject']}){stress}: lacks {lacks}"
+    yield f"  ({result['background']})"
+
+
+def _ways_out(result: Json) -> Iterator[str]:
+    ways = result.get("ways_out")
+    if ways:
+        yield "\nWays out, each solved and audited, the cheapest first"
+        for place, way in enumerate(ways, start=1):
+            yield f"  {place}. {way['text']}"
+            yield from (f"     {change['source']}: {change['name']}" for change in way["changes"])
+    elif result.get("conflict"):
+        yield "\nNo change of figures that may change suffices: lift a flag, or a hard limit."
