@@ -115,8 +115,8 @@ def allocate(
 ) -> Allocation:
     """Allocate the hedge of a scenario; `snapshot` and `market` save reading them again.
 
-    Raises `DataError`, `Infeasible` (with `.conflict` and `.ways_out`), `SolverFailed`, or `AuditFailed` where either the
-    optimum or its whole-lot rounding breaches a limit, or the optimum is not proven to be one.
+    Raises `DataError`, `Infeasible` (with `.conflict` and `.ways_out`), `SolverFailed`, or `AuditFailed`
+    where the optimum or its whole-lot rounding breaches a limit, or is not proven to be the optimum.
     """
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     tables = read_tables(loaded) if snapshot is None else snapshot

@@ -101,8 +101,8 @@ class Infeasible(HedgeError):
     """
 
     background = (
-        "what always holds besides: balances, margin and exposure as defined, transfers that are not negative, "
-        "and the sign of netted positions and of those that may only shrink"
+        "what always holds besides: balances, margin and exposure as defined, transfers that are not "
+        "negative, and the sign of netted positions and of those that may only shrink"
     )
     exit_code = 3
     status = "infeasible"

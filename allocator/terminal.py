@@ -268,7 +268,8 @@ def _conflict(result: Json) -> Text:
     text = Text()
     if result.get("conflict"):
         text.append(
-            "\nThese cannot hold together; any one of them would have to give by its shortfall:\n", style="bold"
+            "\nThese cannot hold together; any one of them would have to give by its shortfall:\n",
+            style="bold",
         )
         for member in result["conflict"]:
             stress = member.get("stress_source")

@@ -68,7 +68,9 @@ def _of_run(arguments: argparse.Namespace) -> tuple[Json, int]:
 def _finished(folder: Path) -> Run:
     done = find(folder.resolve().parent, folder.resolve().name)
     if done is None:
-        raise ScenarioError([Problem(str(folder), "is no finished run; name a scenario file or a run folder")])
+        raise ScenarioError(
+            [Problem(str(folder), "is no finished run; name a scenario file or a run folder")]
+        )
     return done
 
 

@@ -70,9 +70,12 @@ def price_rows(
             "text": sentence(price, market.book_usd, market.decision_hours),
         }
 
-    costly = [p for p in prices.figures if p.saves_usd is None or abs(p.saves_usd) * step_of(p, market.book_usd) >= _CENT]  # fmt: skip
+    def costs(price: Price) -> bool:
+        per_unit = price.saves_usd
+        return per_unit is None or abs(per_unit) * step_of(price, market.book_usd) >= _CENT
+
     return {
-        "prices": [row(price) for price in costly],
+        "prices": [row(price) for price in prices.figures if costs(price)],
         "collateral": [row(price) for price in prices.collateral],
     }
 

@@ -1,4 +1,4 @@
-"""The figures of a scenario that one may change: where each stands, its unit, and the market with another value.
+"""The figures of a scenario that one may change: each one's value, unit, and the market with another value.
 
 A figure is a number of the scenario or its tables that a limit rests on: a bound, a coefficient, the size of
 a stress, a balance of collateral. Prices are derivatives in figures, ways out are changes of them.
@@ -51,7 +51,8 @@ class Figure:
 
 _INF = float("inf")
 # Fields of each limit kind: (field, unit, relaxing direction, least, most, is a coefficient).
-_FIELDS: Mapping[type, tuple[tuple[str, Unit, float, float, float, bool], ...]] = {
+_Field = tuple[str, Unit, float, float, float, bool]
+_FIELDS: Mapping[type, tuple[_Field, ...]] = {
     schema.NetDelta: (("min", "USD", -1, -_INF, _INF, False), ("max", "USD", 1, -_INF, _INF, False)),
     schema.HedgeRatio: (("min", "share", -1, -_INF, _INF, False), ("max", "share", 1, -_INF, _INF, False)),
     schema.PositionCap: (("max", "USD", 1, 0, _INF, False),),
@@ -81,8 +82,9 @@ def _limits(market: Market) -> Iterator[Figure]:
         if isinstance(spec.limit, schema.VenueShare):
             fields = (("max", "share", 1, 0, _INF, spec.limit.of == "gross"),)
         if isinstance(spec.limit, schema.LiquidationProbability):
-            probability = ("max", "share", 1.0, 1e-12, 1 - 1e-9, True)
-            fields = (probability if spec.limit.sigmas is None else ("sigmas", "number", -1, 1e-6, _INF, True),)  # fmt: skip
+            probability: _Field = ("max", "share", 1, 1e-12, 1 - 1e-9, True)
+            sigmas: _Field = ("sigmas", "number", -1, 1e-6, _INF, True)
+            fields = (probability if spec.limit.sigmas is None else sigmas,)
         for field, unit, relaxing, least, most, coefficient in fields:
             value = float(getattr(spec.limit, field))
             size = market.book_usd if unit == "USD" else abs(value) if coefficient else 1.0
@@ -113,7 +115,8 @@ def _reboxed(market: Market, spec: LimitSpec) -> tuple[Box, ...]:
         lower, upper = -cap, cap
     elif isinstance(limit, schema.Participation):
         sell, buy = participation_bounds(limit, market.costs)
-        lower, upper = held - np.where(np.isnan(sell), np.inf, sell), held + np.where(np.isnan(buy), np.inf, buy)  # fmt: skip
+        lower = held - np.where(np.isnan(sell), np.inf, sell)
+        upper = held + np.where(np.isnan(buy), np.inf, buy)
     else:
         return market.boxes
     name = f"limits.{spec.key}.max"
@@ -141,22 +144,30 @@ def _caps(market: Market) -> Iterator[Figure]:
     """`instruments.<entry>.max_position`: one cap for all that the entry selects."""
     for box in market.boxes:
         finite = box.upper[np.isfinite(box.upper)]
-        if not box.name.startswith("instruments.") or not box.name.endswith(".max_position") or not len(finite):
+        if (
+            not box.name.startswith("instruments.")
+            or not box.name.endswith(".max_position")
+            or not len(finite)
+        ):
             continue
 
         def move(market: Market, value: float, name: str = box.name) -> Market:
-            def cap(box: Box) -> Box:
-                lower = np.where(np.isfinite(box.lower), -value, box.lower)
-                return replace(box, lower=lower, upper=np.where(np.isfinite(box.upper), value, box.upper))
-
-            return replace(market, boxes=tuple(cap(b) if b.name == name else b for b in market.boxes))
+            return replace(
+                market, boxes=tuple(_capped(b, value) if b.name == name else b for b in market.boxes)
+            )
 
         yield Figure(box.name, box.kind, box.source, "USD", float(finite[0]), 1.0, 0.0, _INF, False,
                      market.book_usd, move)  # fmt: skip
 
 
+def _capped(box: Box, cap: float) -> Box:
+    """The box with another cap on everything that it caps."""
+    lower = np.where(np.isfinite(box.lower), -cap, box.lower)
+    return replace(box, lower=lower, upper=np.where(np.isfinite(box.upper), cap, box.upper))
+
+
 def _leverages(market: Market) -> Iterator[Figure]:
-    """`instruments.<entry>.leverage` where it alone sets the initial rate; what it allows is left as it is."""
+    """`instruments.<entry>.leverage` where it alone sets the initial rate; its bracket stays."""
     sources = {box.name: box.source for box in market.boxes}
     scheme = market.scheme
     for entry in dict.fromkeys(i.selection for i in market.instruments):
@@ -194,7 +205,8 @@ def _moves(stress: schema.Stress) -> bool:
 
 def resized(stress: schema.Stress, size: float) -> schema.Stress:
     """The stress with every move, gap and haircut step times `size`."""
-    maps = {key: {k: size * v for k, v in getattr(stress, key).items()} for key in ("moves", "basis", "currencies")}  # fmt: skip
+    keys = ("moves", "basis", "currencies")
+    maps = {key: {k: size * v for k, v in getattr(stress, key).items()} for key in keys}
     update = {"move": size * stress.move, "haircut_step": size * stress.haircut_step, **maps}
     return stress.model_copy(update=update)
 
@@ -202,8 +214,15 @@ def resized(stress: schema.Stress, size: float) -> schema.Stress:
 def with_stress(market: Market, name: str, stress: schema.Stress) -> Market:
     """The market with one of its stresses restated."""
     row = market.stresses.names.index(name)
-    one = stress_arrays({name: stress}, market.instruments, market.pockets, market.currencies,
-                        market.collateral.haircut, market.funding.cap, market.funding.interval_hours)  # fmt: skip
+    one = stress_arrays(
+        {name: stress},
+        market.instruments,
+        market.pockets,
+        market.currencies,
+        market.collateral.haircut,
+        market.funding.cap,
+        market.funding.interval_hours,
+    )
     one = scaled_tiers(one, market.scheme.whole_position)
     changed = {}
     for key in ("pnl", "size_loss", "notional", "deduction", "bend", "pocket_factor", "haircut"):
@@ -223,10 +242,13 @@ def _collateral(market: Market) -> Iterator[Figure]:
         def move(market: Market, value: float, p: int = p) -> Market:
             balance = market.collateral.balance.copy()
             balance[p] = value
-            return with_fresh_headroom(replace(market, collateral=replace(market.collateral, balance=balance)))
+            return with_fresh_headroom(
+                replace(market, collateral=replace(market.collateral, balance=balance))
+            )
 
-        yield Figure(f"collateral.{pocket.venue}.{pocket.currency}", "collateral", "collateral", "USD",
-                     float(market.collateral.balance[p]), 1.0, -_INF, _INF, False, market.book_usd, move)  # fmt: skip
+        name, held = f"collateral.{pocket.venue}.{pocket.currency}", float(market.collateral.balance[p])
+        yield Figure(name, "collateral", "collateral", "USD", held, 1.0, -_INF, _INF, False,
+                     market.book_usd, move)  # fmt: skip
 
 
 def with_fresh_headroom(market: Market) -> Market:

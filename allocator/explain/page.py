@@ -44,7 +44,9 @@ def _range(row: Json) -> str:
         if found[side]["infeasible_beyond"]:
             text += f"; at {amount_text(row['unit'], found[side]['next'])} nothing is permitted"
     if found["kink"]:
-        text += f"; a kink: {_beyond(row, 'tightened')} when tightened, {_beyond(row, 'relaxed')} when relaxed"
+        text += (
+            f"; a kink: {_beyond(row, 'tightened')} when tightened, {_beyond(row, 'relaxed')} when relaxed"
+        )
     return f"{text}."
 
 

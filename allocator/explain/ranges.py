@@ -76,7 +76,7 @@ def _at_once(side: Side, figure: Figure) -> bool:
 
 
 def _side(resolver: Resolver, price: float, figure: Figure, direction: float) -> Side:
-    """Ever larger steps until the price changes, then halvings between the last that held and the first not."""
+    """Ever larger steps until the price changes, then halvings between the last that held and that one."""
     held, step = 0.0, _STEP * figure.size
     while True:
         value = _within(figure, figure.value + direction * step)

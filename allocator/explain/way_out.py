@@ -27,7 +27,7 @@ from models.arrays import Vector
 
 DIGITS = 4  # figures are rounded up to so many: by less than a thousandth
 _TIGHT = 2e-3  # a change is the least one when less of it by this share does not solve
-_SLACK = (0.0, 1e-3, 3e-3, 6e-3)  # more than the least, where the audit finds the very edge too sharp
+_SLACK = (-1e-6, 0.0, 1e-3, 3e-3, 6e-3)  # more than the least, where the audit finds the very edge too sharp
 _FAR = 64.0  # of a coefficient: where bisection stops looking
 
 
@@ -102,7 +102,9 @@ class _Search:
         self.relaxation = Relaxation(self.market, [self._opening(f) for f in self.bounds], SOLVER, attempt)
         # One program, compiled once, serves every trial.
         concerned = dict.fromkeys([*self.bounds, *self.single])
-        self.resolver = Resolver(self.market, frozenset[str]().union(*(touched(self.market, f) for f in concerned)))
+        self.resolver = Resolver(
+            self.market, frozenset[str]().union(*(touched(self.market, f) for f in concerned))
+        )
 
     def together(self) -> Iterator[WayOut]:
         """The cheapest combination of bounds and balances, if any suffices."""
@@ -181,9 +183,11 @@ class _Search:
         return solution is not None and audit(moved, solution.decision, solution.multipliers.limits).passed
 
     def _way(self, values: Mapping[Figure, float]) -> WayOut:
-        changes = [Change(f.name, f.source, f.unit, f.value, to, change_text(self.market, f, to)) for f, to in values.items()]  # fmt: skip
-        cost = sum(self.wishes.cost(self.market, f) * abs(to - f.value) for f, to in values.items())
-        return WayOut(tuple(changes), float(cost), " and ".join(change.text for change in changes))
+        changes, cost = [], 0.0
+        for f, to in values.items():
+            changes.append(Change(f.name, f.source, f.unit, f.value, to, change_text(self.market, f, to)))
+            cost += self.wishes.cost(self.market, f) * abs(to - f.value)
+        return WayOut(tuple(changes), cost, " and ".join(change.text for change in changes))
 
 
 def _moved(market: Market, values: Mapping[Figure, float]) -> Market:
@@ -209,7 +213,11 @@ def _concerns(market: Market, figure: Figure, conflict: Sequence[ConflictMember]
             return True
         if figure.kind == "stress" and figure.name.partition(".")[2] in words:
             return True
-        if figure.kind == "collateral" and _counts_equity(market, member) and (venue in words or len(words) == 1):
+        if (
+            figure.kind == "collateral"
+            and _counts_equity(market, member)
+            and (venue in words or len(words) == 1)
+        ):
             return True
     return False
 
@@ -254,4 +262,3 @@ def _effects(market: Market, figure: Figure) -> dict[str, Vector]:
         if isinstance(spec, schema.VenueShare):
             return {figure.name: np.array(figure.size)}
     return {figure.name: np.array(figure.size / market.book_usd)}
-

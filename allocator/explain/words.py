@@ -26,9 +26,11 @@ def change_text(market: Market, figure: Figure, to: float) -> str:
         return f"add {amount_text('USD', to - figure.value)} of {currency} on {venue}"
     if figure.kind == "stress":
         name = figure.name.partition(".")[2]
-        return f"lower the stress {name} to {math.floor(1e4 * to) / 1e2:g}% of its size{_moves(market, name, to)}"
+        share = math.floor(1e4 * to) / 1e2
+        return f"lower the stress {name} to {share:g}% of its size{_moves(market, name, to)}"
     verb = "raise" if to > figure.value else "lower"
-    return f"{verb} {figure.name} from {amount_text(figure.unit, figure.value)} to {amount_text(figure.unit, to)}"
+    before, after = amount_text(figure.unit, figure.value), amount_text(figure.unit, to)
+    return f"{verb} {figure.name} from {before} to {after}"
 
 
 def _moves(market: Market, name: str, size: float) -> str:
@@ -39,7 +41,7 @@ def _moves(market: Market, name: str, size: float) -> str:
 
 
 def step_of(price: Price, book_usd: float) -> float:
-    """What counts as one step of a figure: a hundredth of the book in round dollars, a percentage point, 0.1x."""
+    """What counts as one step of a figure: a hundredth of the book in round dollars, a point, 0.1x."""
     if price.unit == "USD":
         return float(10.0 ** round(math.log10(book_usd / 100)))
     return 0.01 if price.unit == "share" or price.kind == "stress" else 0.1
@@ -55,7 +57,9 @@ def sentence(price: Price, book_usd: float, decision_hours: float) -> str:
     effect = f"{'saves' if money >= 0 else 'costs'} ${abs(money):,.2f} {period}"
     if price.kind == "collateral":
         _, venue, currency = price.name.split(".", 2)
-        return f"One more {amount_text('USD', step)} of {currency} on {venue} {effect}{_charged(price, step)}."
+        return (
+            f"One more {amount_text('USD', step)} of {currency} on {venue} {effect}{_charged(price, step)}."
+        )
     if price.kind == "stress":
         return f"{price.name} smaller by one per cent {effect}."
     room = amount_text(price.unit, step)

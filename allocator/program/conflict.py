@@ -128,7 +128,7 @@ def conflict(market: Market, solver: str, attempt: Attempt) -> list[ConflictMemb
 
 
 def _reduced(elastic: Elastic, held: BoolVector, weights: Vector) -> tuple[BoolVector, Vector]:
-    """The deletion filter, lightest first. What a certificate does not weigh is left out with it, if it may."""
+    """The deletion filter, lightest first. What a certificate does not weigh goes with it, if it may."""
     held, weights = _supported(elastic, held, weights)
     for j in sorted(np.flatnonzero(held), key=lambda j: weights[j]):
         if not held[j]:

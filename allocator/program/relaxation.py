@@ -40,7 +40,11 @@ class Relaxation:
     """All openings of a market, compiled once; any of them may be shut."""
 
     def __init__(
-        self, market: Market, openings: Sequence[Opening], solver: str, attempt: Callable[[cp.Problem, str], None]
+        self,
+        market: Market,
+        openings: Sequence[Opening],
+        solver: str,
+        attempt: Callable[[cp.Problem, str], None],
     ) -> None:
         self._openings, self._solver, self._attempt = tuple(openings), solver, attempt
         self._amount = cp.Variable(len(openings), nonneg=True)

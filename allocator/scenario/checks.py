@@ -279,7 +279,9 @@ def _orders(tree: _Tree) -> Iterator[Problem]:
 
 def _explain(tree: _Tree) -> Iterator[Problem]:
     """Names of what may change must be in the scenario: a slip would propose what is meant to be hard."""
-    named: list[tuple[KeyPath, str]] = [(("explain", "weights", n), n) for n in tree.entries("explain", "weights")]
+    named: list[tuple[KeyPath, str]] = [
+        (("explain", "weights", n), n) for n in tree.entries("explain", "weights")
+    ]
     for where, name in [*named, *tree.texts("explain", "hard")]:
         part, *rest = name.split(".")
         known = "venues" if part == "collateral" else part

@@ -377,8 +377,8 @@ class Explain(Model):
 
     weights: dict[str, Positive] = Field(
         {},
-        description="USD that a change by one unit ($1, 100%, 1x, a whole stress) counts for. Default: $1 for "
-        "$1; else the share of the book, or of the figure's own value where it is a coefficient.",
+        description="USD that a change by one unit ($1, 100%, 1x, a whole stress) counts for. Default: $1 "
+        "for $1; else the share of the book, or of the figure's own value where it is a coefficient.",
     )
     hard: list[str] = Field([], description="What is never proposed.")
 

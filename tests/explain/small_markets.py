@@ -1,4 +1,4 @@
-"""Random markets small enough to be solved hundreds of times, and random ones without any permitted decision."""
+"""Random markets small enough to be solved hundreds of times, and some without any permitted decision."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def shortfall(spec: Spec) -> float:
 
 
 def infeasible_spec(seed: int) -> tuple[Spec, str]:
-    """A spec without any permitted decision, and the kind of limit that was tightened until there was none."""
+    """A spec without any permitted decision, and the kind of limit that was tightened for it."""
     kind = KINDS[seed % len(KINDS)]
     for k in count():
         rng = np.random.default_rng((seed, k))
         others = {str(o) for o in rng.choice(KINDS, size=2)} - {"hedge_ratio"}
         wish = Wish(mode="utility", kinds=frozenset({kind, "net_delta", *others}) | ALWAYS, soft=False)
         spec = small_spec(int(rng.integers(1 << 20)), wish)
-        for _ in range(8):
+        for _ in range(6):
             spec = tightened(spec, kind)
             if shortfall(spec) >= SHORTFALL:
                 return spec, kind
@@ -56,7 +56,7 @@ def infeasible_spec(seed: int) -> tuple[Spec, str]:
 
 
 def tightened(spec: Spec, kind: str) -> Spec:
-    """The limit of this kind asked for more; a side or a share of size is contradicted by a ratio of its asset."""
+    """The limit of this kind asked for more; a side is contradicted by a ratio of its asset."""
     bound = spec.limits[kind]
     if kind == "hedge_side":
         asset = spec.perps[0].asset
@@ -70,8 +70,11 @@ def tightened(spec: Spec, kind: str) -> Spec:
     update = {
         "initial_margin": {"use": 0.4 * getattr(bound, "use", 0.0)},
         "maintenance_margin": {"buffer": 4 * getattr(bound, "buffer", 0.0)},
-        "liquidity": {"warning": 1.5 * getattr(bound, "warning", 0.0), "reserve": 0.1 * getattr(bound, "reserve", 0.0)},
-        "liquidation_probability": {"max": max(1e-2 * (getattr(bound, "max", 0.0) or 0.0), 1e-9)},
+        "liquidity": {
+            "warning": 1.5 * getattr(bound, "warning", 0.0),
+            "reserve": 0.1 * getattr(bound, "reserve", 0.0),
+        },
+        "liquidation_probability": {"max": 1e-9, "arrival": 4 * getattr(bound, "arrival", 0.0)},
         "volatility": {"max": 0.7 * (getattr(bound, "max", 0.0) or 0.0)},
     }.get(kind, {"max": 0.4 * (getattr(bound, "max", 0.0) or 0.0)})
     return replace(spec, limits={**spec.limits, kind: bound.model_copy(update=update)})
