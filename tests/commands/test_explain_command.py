@@ -84,7 +84,7 @@ def test_hard_limits_and_weights_come_from_the_scenario(tmp_path, hedge: Hedge):
     [
         ("explain: {hard: [limits.gros]}", "`gros` is not among `limits`; did you mean `gross`?"),
         ("explain: {weights: {gross: 2}}", "begin with `limits`"),
-        ("explain: {weights: {limits.gross: 0}}", "greater than 0"),
+        ("explain: {weights: {limits.gross: 0}}", "more than 0"),
         ("explain: {hard: [collateral.ftx]}", "`ftx` is not among `venues`"),
     ],
 )
