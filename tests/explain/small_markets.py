@@ -48,7 +48,7 @@ def infeasible_spec(seed: int) -> tuple[Spec, str]:
         others = {str(o) for o in rng.choice(KINDS, size=2)} - {"hedge_ratio"}
         wish = Wish(mode="utility", kinds=frozenset({kind, "net_delta", *others}) | ALWAYS, soft=False)
         spec = small_spec(int(rng.integers(1 << 20)), wish)
-        for _ in range(3):
+        for _ in range(6):
             spec = tightened(spec, kind)
             if shortfall(spec) >= SHORTFALL:
                 return spec, kind
@@ -71,7 +71,7 @@ def tightened(spec: Spec, kind: str) -> Spec:
         "initial_margin": {"use": 0.4 * getattr(bound, "use", 0.0)},
         "maintenance_margin": {"buffer": 4 * getattr(bound, "buffer", 0.0)},
         "liquidity": {
-            "warning": 2 * getattr(bound, "warning", 0.0),
+            "warning": 1.5 * getattr(bound, "warning", 0.0),
             "reserve": 0.1 * getattr(bound, "reserve", 0.0),
         },
         "liquidation_probability": {"max": 1e-9, "arrival": 4 * getattr(bound, "arrival", 0.0)},
