@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allocator.audit import Audit, audit
 from allocator.audit.audit import objective
-from allocator.errors import AuditFailed, Infeasible
+from allocator.errors import AuditFailed, Infeasible, Refused
 from allocator.market.build import build_market
+from allocator.market.instruments import newest_tiers
 from allocator.market.types import Market
+from allocator.market.universe import known
+from allocator.orders.checks import Proposal, pre_trade, settings
 from allocator.orders.lots import Rounded, round_to_lots
 from allocator.orders.order_list import Order, order_list
+from allocator.orders.outcome import Outcome, refusals
 from allocator.orders.quotes import best_prices
+from allocator.orders.release import terms
+from allocator.orders.stated import stated
 from allocator.result import Json
 from allocator.runs import run_id
 from allocator.scenario.load import LoadedScenario, load_scenario
@@ -35,7 +41,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Allocation:
-    """An audited allocation: the convex optimum, whole-lot orders, and all that led to them."""
+    """An audited allocation: the convex optimum, whole-lot orders, and all that led to them.
+
+    `checks` are the pre-trade checks that need no clock; where one failed, there are no orders.
+    """
 
     run_id: str
     scenario: LoadedScenario
@@ -44,6 +53,12 @@ class Allocation:
     audit: Audit
     rounded: Rounded
     orders: tuple[Order, ...]
+    checks: tuple[Outcome, ...] = ()
+
+    @property
+    def status(self) -> str:
+        """`optimal`, or `refused` where a pre-trade check withheld the orders."""
+        return "refused" if refusals(self.checks) else "optimal"
 
     @cached_property
     def shadow_prices(self) -> ShadowPrices:
@@ -116,7 +131,8 @@ def allocate(
     """Allocate the hedge of a scenario; `snapshot` and `market` save reading them again.
 
     Raises `DataError`, `Infeasible` (with `.conflict` and `.ways_out`), `SolverFailed`, or `AuditFailed`
-    where the optimum or its whole-lot rounding breaches a limit, or is not proven to be the optimum.
+    where the optimum or its whole-lot rounding breaches a limit, or is not proven to be the optimum;
+    `Refused` (with `.allocation`) where a pre-trade check fails.
     """
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     tables = read_tables(loaded) if snapshot is None else snapshot
@@ -148,7 +164,28 @@ def allocate(
     run = run_id(loaded, tables)
     books = tables.tables.get("books") if loaded.scenario.objective.impact.model == "book" else None
     orders = order_list(found, rounded, loaded.scenario.orders, best_prices(found, books), run)
-    return Allocation(run, loaded, found, solution, confirmed, rounded, tuple(orders))
+    checks = _checked(loaded, tables, found, rounded, orders)
+    allocation = Allocation(run, loaded, found, solution, confirmed, rounded, tuple(orders), checks)
+    if allocation.status == "refused":
+        raise Refused(refusals(checks), replace(allocation, orders=()))
+    return allocation
+
+
+def _checked(
+    loaded: LoadedScenario, tables: SnapshotData, market: Market, rounded: Rounded, orders: list[Order]
+) -> tuple[Outcome, ...]:
+    """The pre-trade checks that need no clock."""
+    seen = dict(tables.tables)
+    proposal = Proposal(
+        market=market,
+        rounded=rounded,
+        orders=orders,
+        rules=loaded.scenario.orders.checks,
+        stated=stated(market, seen),
+        leverage=settings(loaded, market),
+        tiers=newest_tiers(known({"margin_tiers": seen["margin_tiers"]}, market.as_of)["margin_tiers"]),
+    )
+    return pre_trade(proposal, loaded.origin)
 
 
 def _result(a: Allocation) -> Json:
@@ -159,7 +196,7 @@ def _result(a: Allocation) -> Json:
     multipliers = a.solution.multipliers
     prices = result.Prices(multipliers.limits, multipliers.lower, multipliers.upper)
     return {
-        **result.header(a.run_id, a.scenario.scenario.name, a.market, "optimal"),
+        **result.header(a.run_id, a.scenario.scenario.name, a.market, a.status),
         "solver": {"name": a.solution.solver, "iterations": a.solution.iterations, "fallback": None},
         "objective": result.objective(a.market, a.audit, a.solution.decision),
         "cash": result.cash(a.market, a.rounded),
@@ -173,5 +210,8 @@ def _result(a: Allocation) -> Json:
         "alternatives": {"doing_nothing": doing_nothing(a.market, a.solution.decision).to_json()},
         "explanation": price_rows(a.shadow_prices, a.market, a.scenario),
         "orders": len(a.orders),
+        "instruments": result.instruments(a.market),
+        "checks": [check.as_json() for check in a.checks],
+        "release": terms(a.scenario.scenario.orders.checks, a.market, a.orders, a.scenario.origin),
         "notices": list(a.market.notices),
     }

@@ -17,6 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from allocator.allocation import Allocation
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,14 @@ class AuditFailed(HedgeError):
 
 
 class Refused(HedgeError):
-    """A pre-trade check refused the orders (exit 6)."""
+    """A pre-trade check refused the orders (exit 6).
+
+    `allocation` is what was found, its checks included, without the orders; None where fills came back wrong.
+    """
 
     exit_code = 6
     status = "refused"
+
+    def __init__(self, problems: Sequence[Problem] | str, allocation: Allocation | None = None) -> None:
+        self.allocation = allocation
+        super().__init__(problems)

@@ -19,6 +19,7 @@ from allocator.market.types import Box, Decision, Market
 from allocator.orders.lots import Rounded
 from allocator.orders.order_list import timestamp
 from models.arrays import Vector
+from models.contracts import plain, round_to_lot
 from models.covariance import variance_by_asset
 from models.hedge import anticipation_variance, currency_exposure, hedge_effectiveness
 
@@ -235,6 +236,31 @@ def positions(market: Market, decision: Decision, rounded: Rounded) -> list[Json
                 "trading_usd": usd(costs[i]),
                 "expiry": None if instrument.expiry is None else timestamp(instrument.expiry),
                 "carry_usd": usd(holding[i] if dated[i] else 0.0),
+            }
+        )
+    return rows
+
+
+def instruments(market: Market) -> list[Json]:
+    """Units of every instrument and what is held of it, exact: what reads the orders later needs them."""
+    rows = []
+    for i, instrument in enumerate(market.instruments):
+        contract = instrument.contract
+        held = round_to_lot(float(market.positions.contracts[i]), contract.lot_contracts, "nearest")
+        rows.append(
+            {
+                "venue": instrument.exchange,
+                "account": instrument.account,
+                "symbol": instrument.symbol,
+                "asset": instrument.asset,
+                "kind": contract.kind,
+                "contract_size": plain(contract.contract_size),
+                "lot_contracts": plain(contract.lot_contracts),
+                "tick": plain(contract.tick),
+                "min_contracts": plain(contract.min_contracts),
+                "min_notional_usd": plain(contract.min_notional_usd),
+                "held_contracts": plain(held),
+                "usd_per_contract": number(float(market.prices.usd_per_contract[i])),
             }
         )
     return rows

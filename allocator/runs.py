@@ -62,12 +62,13 @@ class Run:
         return (self.folder / name).read_text(encoding="utf-8")
 
 
-def find(out: Path, run: str) -> Run | None:
+def find(out: Path, run: str, suffix: str = "") -> Run | None:
     """The finished run of this id, verified against its manifest; None if there is none.
 
+    `suffix` follows the id in the name of what lies beside the run.
     Raises `DataError` when a file of it was changed, is missing, or was added.
     """
-    folder = out / run
+    folder = out / f"{run}{suffix}"
     if not os.path.lexists(folder):
         return None
     try:
@@ -110,11 +111,13 @@ def _unwritable(out: Path, error: OSError | str) -> ScenarioError:
     return ScenarioError([Problem("--out", f"{out}: {reason}; name a folder that can be written")])
 
 
-def write(out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, object]) -> Run:
+def write(
+    out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, object], suffix: str = ""
+) -> Run:
     """Write a run folder whole: to a hidden folder first, then renamed in one step.
 
-    If another process finished the same run meanwhile, its folder is verified and used. Raises
-    `ScenarioError` where `out` cannot be written.
+    If another process finished the same run meanwhile, its folder is verified and used. `suffix` follows the
+    id in the folder's name. Raises `ScenarioError` where `out` cannot be written.
     """
     make_parent(out)
     _clear_dead(out)
@@ -136,9 +139,9 @@ def write(out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, obj
             _write_durably(partial / name, text)
         _sync(partial)
         try:
-            partial.rename(out / run)
+            partial.rename(out / f"{run}{suffix}")
         except OSError:
-            done = find(out, run)
+            done = find(out, run, suffix)
             if done is None:
                 raise
             return done
@@ -147,7 +150,7 @@ def write(out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, obj
         raise _unwritable(out, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return Run(out / run, manifest)
+    return Run(out / f"{run}{suffix}", manifest)
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from allocator.figures import amount
+
 Json = Mapping[str, Any]
 _MOST_LIMITS = 6
 _DUST = 1.0  # USD below which a figure is not worth a line
@@ -17,6 +19,8 @@ _DUST = 1.0  # USD below which a figure is not worth a line
 
 def page(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None) -> RenderableType:
     """The whole page of one finished run."""
+    if result["status"] == "refused":
+        return _refused(result, folder)
     if result["status"] != "optimal":
         return _failed(result, folder)
     parts: list[RenderableType] = [_headline(result, orders), _coins(result)]
@@ -114,8 +118,8 @@ def _coins(result: Json) -> Table:
             dollars(row["net_delta_usd"]),
             percent(row["variance_share"]),
         )
-    for currency, amount in result["risk"]["currency_exposure"].items():
-        table.add_row(currency, "", "", "", dollars(amount), "")
+    for currency, usd in result["risk"]["currency_exposure"].items():
+        table.add_row(currency, "", "", "", dollars(usd), "")
     quote = result["risk"]["by_source"]["quote"] ** 2
     total = sum(usd**2 for usd in result["risk"]["by_source"].values())
     if result["risk"]["currency_exposure"] and total > 0:
@@ -246,9 +250,37 @@ def _footer(result: Json, folder: Path | None) -> Text:
     text.append(f"whole lots cost ${lots:,.2f} per {result['decision_hours']:g} h and breach no limit.\n")
     for notice in result["notices"]:
         text.append(f"Note: {notice}\n", style="yellow")
+    made = [check for check in result["checks"] if check["outcome"] != "skipped"]
+    text.append(f"{len(made)} pre-trade checks passed, {len(result['checks']) - len(made)} not made.\n")
     if folder is not None:
         text.append(f"Run {result['run_id']} in {folder}\n", style="dim")
     return text
+
+
+def _refused(result: Json, folder: Path | None) -> RenderableType:
+    """What the checks say, failures first, then the page that the orders would have led to."""
+    head = Text(f"{result['scenario']}  {result['as_of']}  refused by a pre-trade check\n", style="bold red")
+    end = Text("\nThe orders are withheld.\n", style="bold")
+    if folder is not None:
+        end.append(f"Run {result['run_id']} in {folder}\n", style="dim")
+    return Group(head, checks_table(result["checks"]), _coins(result), _venues(result), end)
+
+
+def checks_table(checks: Sequence[Json]) -> Table:
+    """Every pre-trade check with its numbers: those that failed first."""
+    table = _table("\nPre-trade checks", "check", "", ">value", ">bound", "of", "why")
+    styles = {"failed": "bold red", "passed": "green", "skipped": "dim"}
+    for check in sorted(checks, key=lambda check: list(styles).index(check["outcome"])):
+        outcome, unit = check["outcome"], check["unit"]
+        table.add_row(
+            check["name"],
+            Text(outcome, style=styles[outcome]),
+            amount(check["value"], unit),
+            amount(check["bound"], unit),
+            check["subject"],
+            check["reason"],
+        )
+    return table
 
 
 def _failed(result: Json, folder: Path | None) -> Text:

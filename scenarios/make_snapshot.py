@@ -29,7 +29,10 @@ PRICE_DAYS = 60
 FUNDING_DAYS = 10
 STEP_HOURS = 8
 # Optional columns that this desk has no use for.
-LEFT_OUT = frozenset(("cap_contracts", "expiry", "locked_until", "to_venue", "to_account"))
+LEFT_OUT = frozenset(
+    ("cap_contracts", "expiry", "locked_until", "to_venue", "to_account", "open_interest_usd", "status")
+    + ("last_target_contracts", "largest_trade_20d_contracts")
+)
 
 
 class Coin(NamedTuple):

@@ -9,14 +9,20 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allocator.commands import loaded as load_arguments
-from allocator.errors import AuditFailed, Infeasible, SolverFailed
+from allocator.commands.handover import ORDERS, WITHHELD, gate
+from allocator.errors import AuditFailed, Infeasible, Refused, SolverFailed
 from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
 from allocator.snapshot.read import SnapshotData
 from allocator.stdout import say
+
+if TYPE_CHECKING:
+    from allocator.orders.outcome import Outcome
+
+_NONE: tuple[Outcome, ...] = ()
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +55,13 @@ def run(arguments: argparse.Namespace) -> int:
         name = run_id(scenario, tables)
         done = find(arguments.out, name)
         if done is None:
-            done = _compute(scenario, tables, arguments, journal, started)
+            done, outcomes = _compute(scenario, tables, arguments, journal, started)
         else:
             log.info("run %s is finished and unchanged: reused", name)
+            outcomes = gate(arguments.out, name, json.loads(done.text("result.json")), _orders(done))
     finally:
         package.removeHandler(journal)
-    return _print(done, arguments.json)
+    return _print(done, outcomes, arguments.json)
 
 
 def _compute(
@@ -63,8 +70,12 @@ def _compute(
     arguments: argparse.Namespace,
     journal: _Journal,
     started: datetime,
-) -> Run:
-    """Solve and write; a failure after the data were read is a finished run without orders."""
+) -> tuple[Run, tuple[Outcome, ...]]:
+    """Solve and write; a failure after the data were read is a finished run without orders.
+
+    So is a refusal by a check that repeats. One by the clock or by a file beside the run may pass another
+    time: it is written under another name, and the run's own stays free.
+    """
     name, out = run_id(scenario, tables), arguments.out
     from allocator.allocation import allocate
     from allocator.market.build import build_market
@@ -78,15 +89,19 @@ def _compute(
         log.warning("%s", notice)
     make_parent(out)
     files = {"scenario.resolved.yaml": resolved_yaml(scenario.scenario)}
-    code = 0
+    code, outcomes = 0, _NONE
     try:
         allocation = allocate(scenario, tables, market)
         result = allocation.result
-        files["orders.csv"] = table_text(
-            [_cells(vars(order)) for order in allocation.orders], _order_columns()
-        )
-        for part, columns in (("positions", _POSITIONS), ("transfers", _TRANSFERS)):
-            files[f"{part}.csv"] = table_text([_cells(row) for row in result[part]], columns)
+        rows = [_cells(vars(order)) for order in allocation.orders]
+        files |= {ORDERS: table_text(rows, _order_columns()), **_tables_of(result)}
+        outcomes = gate(out, name, result, rows)
+    except Refused as error:
+        if error.allocation is None:  # nothing was found that could be written
+            raise
+        code, result = error.exit_code, {**error.allocation.result, **failure(error)}
+        log.error("%s", error)
+        files |= _tables_of(result)
     except (Infeasible, SolverFailed, AuditFailed) as error:
         code = error.exit_code
         log.error("%s", error, extra={"on_page": not arguments.json})
@@ -95,18 +110,23 @@ def _compute(
             **failure(error),
             "notices": list(market.notices),
         }
+    withheld = any(outcome.outcome == "failed" for outcome in outcomes)
+    if withheld:
+        code = Refused.exit_code
+        del files[ORDERS]
     files["result.json"] = to_text(result)
     log.info("run %s ends with exit code %d", name, code)
     files[LOG] = "".join(f"{line}\n" for line in journal.lines)
     facts = {
-        "status": result["status"],
+        "status": Refused.status if withheld else result["status"],
         "exit_code": code,
         "started_at": started.isoformat(timespec="milliseconds"),
         "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "tables": dict(sorted(tables.digests.items())),
         "solver": result.get("solver"),
+        "release": [outcome.as_json() for outcome in outcomes],
     }
-    return write(out, name, files, facts)
+    return write(out, name, files, facts, WITHHELD if withheld else ""), outcomes
 
 
 _POSITIONS = (
@@ -115,6 +135,14 @@ _POSITIONS = (
     "expiry", "carry_usd",
 )  # fmt: skip
 _TRANSFERS = ("from", "to", "currency", "amount_usd", "cost_usd", "arrives_before_orders")
+
+
+def _tables_of(result: Mapping[str, Any]) -> dict[str, str]:
+    """The parts of a result that are tables of their own."""
+    return {
+        f"{part}.csv": table_text([_cells(row) for row in result[part]], columns)
+        for part, columns in (("positions", _POSITIONS), ("transfers", _TRANSFERS))
+    }
 
 
 def _order_columns() -> Sequence[str]:
@@ -140,14 +168,30 @@ def table_text(rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> str
     return file.getvalue()
 
 
-def _print(done: Run, as_json: bool) -> int:
-    if as_json:
+def _orders(done: Run) -> list[dict[str, str]]:
+    """The orders of a finished run; none where it has none."""
+    if not (done.folder / ORDERS).exists():
+        return []
+    return list(csv.DictReader(io.StringIO(done.text(ORDERS))))
+
+
+def _print(done: Run, outcomes: tuple[Outcome, ...], as_json: bool) -> int:
+    """The run's own word, unless its orders are withheld now: then the checks that say so belong to it."""
+    refused = any(outcome.outcome == "failed" for outcome in outcomes)
+    code = Refused.exit_code if refused else done.exit_code
+    if as_json and not refused:
         say(done.text("result.json"))
-        return done.exit_code
+        return code
+    from allocator.result import to_text
     from allocator.terminal import text_of
 
-    orders: list[dict[str, str]] = []
-    if (done.folder / "orders.csv").exists():
-        orders = list(csv.DictReader(io.StringIO(done.text("orders.csv"))))
-    say(text_of(json.loads(done.text("result.json")), orders, done.folder))
-    return done.exit_code
+    result = json.loads(done.text("result.json"))
+    if outcomes:
+        result["checks"] = [*result["checks"], *(outcome.as_json() for outcome in outcomes)]
+    if refused:
+        result |= {"status": Refused.status, "orders": 0}
+    if as_json:
+        say(to_text(result))
+        return code
+    say(text_of(result, [] if refused else _orders(done), done.folder))
+    return code

@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field, model_validator
 from allocator.scenario.base import Model, NonNegative, Positive
 from allocator.scenario.forecasts import Forecasts
 from allocator.scenario.margin_rules import HaircutTier, MarginRules
+from allocator.scenario.order_checks import Checks
 from allocator.units import Fraction, Hours, Multiple, Usd, Yearly
 
 Names = Literal["all"] | list[str]
@@ -366,6 +367,7 @@ class Orders(Model):
         0.001, description="How far beyond the mark a limit price may reach."
     )
     min_trade: Annotated[Usd, Field(ge=0)] = Field(0.0, description="Smaller trades are left out.")
+    checks: Checks = Checks()
 
 
 class Explain(Model):

@@ -101,7 +101,7 @@ def check_positions(table: Checked, tables: Tables) -> list[Problem]:
     """Sizes that no account can hold: not a multiple of the lot (coins or USD written for contracts)."""
     problems: list[Problem] = []
     contracts, entry = table.number("contracts"), table.number("entry_price")
-    for name in ("open_buy_contracts", "open_sell_contracts"):
+    for name in ("open_buy_contracts", "open_sell_contracts", "largest_trade_20d_contracts"):
         resting = table.number(name)
         problems += table.faults(
             resting < 0,

@@ -39,7 +39,7 @@ def check_instruments(table: Checked, tables: Tables) -> list[Problem]:
 
 def _check_sizes(table: Checked) -> list[Problem]:
     problems: list[Problem] = []
-    for name in ("contract_size", "lot_contracts", "tick", "coins_per_unit", "adv_usd"):
+    for name in ("contract_size", "lot_contracts", "tick", "coins_per_unit", "adv_usd", "open_interest_usd"):
         values = table.number(name)
         problems += table.faults(
             values <= 0,

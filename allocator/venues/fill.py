@@ -24,7 +24,7 @@ from allocator.venues.table import Cell, Terms, VenueTable, tier_brackets, tier_
 Key = tuple[str, str]
 RawCells = Mapping[str, Sequence[object] | pd.Series]
 
-_DAILY = ("time", "venue", "symbol", "half_spread", "adv_usd", "expiry")
+_DAILY = ("time", "venue", "symbol", "half_spread", "adv_usd", "expiry", "open_interest_usd", "status")
 STATIC_COLUMNS = tuple(column for column in TABLES["instruments"].columns if column.name not in _DAILY)
 
 
