@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         ScenarioError,
         SolverFailed,
     )
+    from allocator.orders.reconcile import Reconciliation
+    from allocator.orders.stored import reconcile
     from allocator.scenario.load import LoadedScenario
     from allocator.scenario.load import load_scenario as load
     from allocator.scenario.schema import Scenario
@@ -42,12 +44,14 @@ __all__ = [
     "HedgeError",
     "Infeasible",
     "LoadedScenario",
+    "Reconciliation",
     "Refused",
     "Scenario",
     "ScenarioError",
     "SolverFailed",
     "allocate",
     "load",
+    "reconcile",
 ]
 
 _HOMES = {
@@ -55,6 +59,8 @@ _HOMES = {
     "allocate": "allocator.allocation",
     "load": "allocator.scenario.load:load_scenario",
     "LoadedScenario": "allocator.scenario.load",
+    "Reconciliation": "allocator.orders.reconcile",
+    "reconcile": "allocator.orders.stored",
     "Scenario": "allocator.scenario.schema",
 }
 

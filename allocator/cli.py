@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,16 @@ from allocator.errors import HedgeError, Problem, ScenarioError
 from allocator.stdout import say, tolerate
 
 INTERRUPTED = 130
+# Where each command lives: module of `allocator.commands`, and its function.
+_COMMANDS = {
+    "allocate": "allocate:run",
+    "check": "check:run",
+    "explain": "explain:run",
+    "orders": "orders:run",
+    "schema": "show:schema",
+    "show": "show:run",
+}
+_ORDERS = "take fills back (reconcile), or write orders in another form (export)"
 _EPILOG = """exit codes: 0 done; 2 bad usage or scenario; 3 infeasible; 4 bad, stale or missing data;
 5 solver or audit failed; 6 refused by a pre-trade check; 1 a bug; 130 interrupted"""
 
@@ -25,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         arguments = _parser().parse_args(given)
         with _logging_to_stderr(logging.WARNING + 10 * (arguments.quiet - arguments.verbose)):
-            return _commands()[arguments.command](arguments)
+            return _run(arguments.command)(arguments)
     except HedgeError as error:
         return _report(error, "--json" in given)
     except KeyboardInterrupt:
@@ -61,35 +72,13 @@ def _report(error: HedgeError, as_json: bool) -> int:
     return error.exit_code
 
 
-def _commands() -> dict[str, Callable[[argparse.Namespace], int]]:
-    """Each command imports what it needs when it runs: `hedge --help` stays instant."""
-
-    def allocate(arguments: argparse.Namespace) -> int:
-        from allocator.commands.allocate import run
-
-        return run(arguments)
-
-    def check(arguments: argparse.Namespace) -> int:
-        from allocator.commands.check import run
-
-        return run(arguments)
-
-    def show(arguments: argparse.Namespace) -> int:
-        from allocator.commands.show import run
-
-        return run(arguments)
-
-    def schema(arguments: argparse.Namespace) -> int:
-        from allocator.commands.show import schema as run
-
-        return run(arguments)
-
-    def explain(arguments: argparse.Namespace) -> int:
-        from allocator.commands.explain import run
-
-        return run(arguments)
-
-    return {"allocate": allocate, "check": check, "explain": explain, "show": show, "schema": schema}
+def _run(command: str) -> Callable[[argparse.Namespace], int]:
+    """What runs a command; its module is imported only now: `hedge --help` stays instant."""
+    module, _, function = _COMMANDS[command].partition(":")
+    found: Callable[[argparse.Namespace], int] = getattr(
+        import_module(f"allocator.commands.{module}"), function
+    )
+    return found
 
 
 class _Parser(argparse.ArgumentParser):
@@ -147,6 +136,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _scenario_options(explain, "scenario file, or the folder of a finished run")
     explain.add_argument("other", type=Path, nargs="?", metavar="run", help="a later run to compare with")
+    _orders(commands.add_parser("orders", help=_ORDERS, description=_ORDERS, allow_abbrev=False), common)
     schema = commands.add_parser(
         "schema", help="print the JSON Schema of scenario files", parents=[common], allow_abbrev=False
     )
@@ -154,6 +144,25 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--reference", action="store_true", help="the reference page of every key instead")
     choice.add_argument("--tables", action="store_true", help="the reference page of snapshot tables instead")
     return parser
+
+
+def _orders(parser: argparse.ArgumentParser, common: _Parser) -> None:
+    """`hedge orders reconcile` and `hedge orders export`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="action", parser_class=_Parser)
+    text = "compare all fills of a run so far with its orders: the book, what is left, follow-up orders"
+    one = actions.add_parser("reconcile", help=text, description=text, parents=[common], allow_abbrev=False)
+    one.add_argument("run", type=Path, metavar="RUN", help="folder of the run")
+    one.add_argument("fills", type=Path, metavar="FILLS.csv", help="all its fills so far")
+    one.add_argument(
+        "--closed", action="store_true", help="no order of the run, nor any follow-up, is live at its venue"
+    )
+    one.add_argument("--json", action="store_true", help="print reconciliation.json instead of tables")
+    text = "write the orders of a run, or of a reconciliation, in another form beside it"
+    other = actions.add_parser("export", help=text, description=text, parents=[common], allow_abbrev=False)
+    other.add_argument("run", type=Path, metavar="RUN", help="folder of the run or reconciliation")
+    other.add_argument("--format", choices=("csv", "ccxt", "xlsx"), required=True)
+    other.add_argument("--to", type=Path, metavar="FILE", help="instead of beside the run; - is stdout")
+    other.add_argument("--json", action="store_true", help="print errors to stdout as JSON")
 
 
 def _scenario_options(command: argparse.ArgumentParser, what: str = "scenario file") -> None:

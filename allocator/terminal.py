@@ -89,7 +89,7 @@ def _safety(result: Json) -> Text:
     )
 
 
-def _table(title: str, *columns: str) -> Table:
+def plain_table(title: str, *columns: str) -> Table:
     """A plain table; a column whose name starts with > is right-aligned."""
     table = Table(
         title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
@@ -103,7 +103,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _coins(result: Json) -> Table:
-    table = _table(
+    table = plain_table(
         "Coins", "coin", ">exposure", ">hedge before", ">hedge after", ">net delta", ">variance share"
     )
     before: dict[str, float] = {}
@@ -128,7 +128,9 @@ def _coins(result: Json) -> Table:
 
 
 def _orders(orders: Sequence[Mapping[str, str]]) -> Table:
-    table = _table("\nOrders", ">#", "venue", ">symbol", "side", ">contracts", ">notional", ">limit", "why")
+    table = plain_table(
+        "\nOrders", ">#", "venue", ">symbol", "side", ">contracts", ">notional", ">limit", "why"
+    )
     for order in orders:
         why = order["reason"].partition(":")[0]
         table.add_row(
@@ -147,7 +149,7 @@ def _orders(orders: Sequence[Mapping[str, str]]) -> Table:
 
 
 def _transfers(result: Json) -> Table:
-    table = _table("\nTransfers", "from", "to", "currency", ">amount", ">cost", "arrives")
+    table = plain_table("\nTransfers", "from", "to", "currency", ">amount", ">cost", "arrives")
     for row in result["transfers"]:
         arrives = "before the orders" if row["arrives_before_orders"] else "later"
         table.add_row(
@@ -163,7 +165,7 @@ def _transfers(result: Json) -> Table:
 
 def _venues(result: Json) -> Table:
     columns = ("venue", ">equity", ">init. margin", ">liquidated at", ">worst stress", ">spare then")
-    table = _table("\nVenues after the orders", *columns)
+    table = plain_table("\nVenues after the orders", *columns)
     for row in result["venues"]:
         move, stressed = row["liquidation_move"], row["worst_stress"] is not None
         spare = (
@@ -184,7 +186,7 @@ def _money(result: Json) -> Table:
     """The objective beside the cash: one is charged over the holding horizon, the other leaves today."""
     goal, cash = result["objective"], result["cash"]
     hours = f"{result['decision_hours']:g} h"
-    table = _table("\nMoney", f"objective per {hours}", ">", "   cash", ">")
+    table = plain_table("\nMoney", f"objective per {hours}", ">", "   cash", ">")
     charged = [
         ("risk charge", goal["risk_usd"]),
         ("funding", goal["funding_usd"]),
@@ -220,7 +222,7 @@ def _limits(result: Json) -> RenderableType:
     shown = [row for row in worth if _worth(row) >= 0.01][:_MOST_LIMITS]
     if not shown:
         return Text("\nNo limit costs anything today.")
-    table = _table(
+    table = plain_table(
         "\nWhat limits cost", "limit", ">bound", f">+$1k saves/{result['decision_hours']:g}h", "set in"
     )
     for row in shown:
@@ -268,7 +270,7 @@ def _refused(result: Json, folder: Path | None) -> RenderableType:
 
 def checks_table(checks: Sequence[Json]) -> Table:
     """Every pre-trade check with its numbers: those that failed first."""
-    table = _table("\nPre-trade checks", "check", "", ">value", ">bound", "of", "why")
+    table = plain_table("\nPre-trade checks", "check", "", ">value", ">bound", "of", "why")
     styles = {"failed": "bold red", "passed": "green", "skipped": "dim"}
     for check in sorted(checks, key=lambda check: list(styles).index(check["outcome"])):
         outcome, unit = check["outcome"], check["unit"]

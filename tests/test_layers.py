@@ -30,6 +30,7 @@ MAY_IMPORT_LATE = {
     ("market", "venues"),
     ("models", "scipy"),
     ("explain", "allocation"),
+    ("orders", "openpyxl"),
     ("models", "sklearn"),
 }
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from allocator.commands import loaded as load_arguments
-from allocator.commands.handover import ORDERS, WITHHELD, gate
+from allocator.commands.handover import ORDERS, gate
 from allocator.errors import AuditFailed, Infeasible, Refused, SolverFailed
 from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
@@ -79,6 +79,7 @@ def _compute(
     name, out = run_id(scenario, tables), arguments.out
     from allocator.allocation import allocate
     from allocator.market.build import build_market
+    from allocator.orders.release import WITHHELD
     from allocator.result import failure, header, to_text
 
     log.info("scenario %s, tables %s", scenario.scenario.name, ", ".join(sorted(tables.digests)))

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from allocator.orders.outcome import Outcome
 
 ORDERS = "orders.csv"
-WITHHELD = ".withheld"  # ends the name of a run whose orders the clock, or a file beside it, withheld
 
 log = logging.getLogger(__name__)
 

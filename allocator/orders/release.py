@@ -21,6 +21,7 @@ from allocator.orders.order_list import Order, timestamp
 from allocator.orders.outcome import Measured, Outcome, judge
 from allocator.scenario.order_checks import Checks
 
+WITHHELD = ".withheld"  # ends the name of a folder whose orders this gate withheld
 FILLS = "-fills-"  # between run id and fingerprint in the name of a reconciliation
 _KEYS = ("max_age", "funding_window", "kill_switch", "sent_ids", "duplicate_run")
 _CLOCK_SKEW_HOURS = 5 / 60

@@ -14,7 +14,7 @@ from typing import Any
 from allocator.errors import DataError, Problem, ScenarioError
 from allocator.orders.fills import Fill, read_fills
 from allocator.orders.reconcile import Reconciliation, Row, Sent, reconcile_fills
-from allocator.orders.release import FILLS
+from allocator.orders.release import FILLS, WITHHELD
 from allocator.runs import Run, find
 
 ORDERS = "orders.csv"
@@ -48,6 +48,8 @@ class Stored:
 def stored(path: Path) -> Stored:
     """The finished run, or reconciliation, in a folder. Raises `ScenarioError`, or `DataError` if altered."""
     folder = path.resolve()
+    if folder.name.endswith(WITHHELD):
+        raise ScenarioError([Problem("RUN", f"{path}: its orders were withheld; ask for them again first")])
     run_id, mark, fingerprint = folder.name.partition(FILLS)
     suffix = f"{mark}{fingerprint}"
     run = find(folder.parent, run_id, suffix) if (folder / "manifest.json").is_file() else None
