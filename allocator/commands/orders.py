@@ -39,6 +39,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     from allocator.runs import find, write
 
     source = stored(arguments.run)
+    sent = sent_of(source)
     text = read_text(arguments.fills)
     fills = read_fills(text, arguments.fills.name)
     suffix = f"{FILLS}{fingerprint(text, arguments.closed)}"
@@ -46,7 +47,7 @@ def _reconcile(arguments: argparse.Namespace) -> int:
     if done is not None:
         outcomes = gate(source.out, source.run_id, source.result, _follow_up(done), follow_up=True)
         return _say(done, outcomes, arguments.json)
-    found = reconcile_fills(sent_of(source), fills, arguments.closed)
+    found = reconcile_fills(sent, fills, arguments.closed)
     outcomes = gate(source.out, source.run_id, source.result, found.follow_up, follow_up=True)
     withheld = any(outcome.outcome == "failed" for outcome in outcomes)
     code = Refused.exit_code if withheld or found.errors else 0

@@ -18,6 +18,7 @@ REQUIRED = (
 )  # fmt: skip
 OPTIONAL = ("fee_usd", "order_closed")
 Value = TypeVar("Value")
+_MOST_DIGITS = 24  # before or after the point
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _amount(cell: str) -> Decimal:
         value = Decimal(cell)
     except InvalidOperation:
         raise ValueError(f"cannot read {cell!r}; write a plain number such as 0.25") from None
-    if not value.is_finite() or "_" in cell:
+    if not value.is_finite() or "_" in cell or abs(value.adjusted()) > _MOST_DIGITS:
         raise ValueError(f"{cell!r} is not a finite plain number")
     return value
 
