@@ -190,7 +190,9 @@ def build_snapshot(
         "margin_tiers": _margin_tiers(live, data, now, prices["BTC"]),
         "holdings": pd.DataFrame(holdings if holdings is not None else default_holdings(as_of, prices)),
         "collateral": pd.DataFrame(collateral if collateral is not None else default_collateral(as_of)),
-        "positions": pd.DataFrame(positions or [], columns=list(TABLES["positions"].names)),
+        "positions": pd.DataFrame(
+            positions or [], columns=[c.name for c in TABLES["positions"].columns if not c.optional]
+        ),
     }
     listed = set(live["venue"] + live["symbol"])
     tables["funding"] = tables["funding"][
