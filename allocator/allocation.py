@@ -12,7 +12,7 @@ from allocator.audit import Audit, audit
 from allocator.audit.audit import objective
 from allocator.errors import AuditFailed, Infeasible, Refused
 from allocator.market.build import build_market
-from allocator.market.instruments import newest_tiers
+from allocator.market.instruments import newest_tiers, tiers_held
 from allocator.market.types import Market
 from allocator.market.universe import known
 from allocator.orders.checks import Proposal, pre_trade, settings
@@ -183,7 +183,9 @@ def _checked(
         rules=loaded.scenario.orders.checks,
         stated=stated(market, seen),
         leverage=settings(loaded, market),
-        tiers=newest_tiers(known({"margin_tiers": seen["margin_tiers"]}, market.as_of)["margin_tiers"]),
+        tiers=tiers_held(
+            market, newest_tiers(known({"margin_tiers": seen["margin_tiers"]}, market.as_of)["margin_tiers"])
+        ),
     )
     return pre_trade(proposal, loaded.origin)
 

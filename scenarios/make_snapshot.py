@@ -28,11 +28,8 @@ FOLDER = Path(__file__).parent / "daily"
 PRICE_DAYS = 60
 FUNDING_DAYS = 10
 STEP_HOURS = 8
-# Optional columns that this desk has no use for.
-LEFT_OUT = frozenset(
-    ("cap_contracts", "expiry", "locked_until", "to_venue", "to_account", "open_interest_usd", "status")
-    + ("last_target_contracts", "largest_trade_20d_contracts")
-)
+# Of the optional columns this desk fills one only.
+LEFT_OUT = {c.name for table in TABLES.values() for c in table.columns if c.optional} - {"expected_time"}
 
 
 class Coin(NamedTuple):

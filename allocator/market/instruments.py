@@ -12,7 +12,7 @@ import pandas as pd
 from allocator.errors import Problem
 from allocator.market.exposures import Reference
 from allocator.market.rules import convex_brackets
-from allocator.market.types import Instrument
+from allocator.market.types import Instrument, Market
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.margin_rules import needs_tiers
@@ -74,6 +74,16 @@ def tiers_in_usd(
             quote = reference.of(listing.row["index_currency"], where)
             scale = usd_per_contract(_contract(listing.row), float(marks[listing.key]), quote)
         found[listing.key] = _scaled(stated.brackets, scale)
+    return found
+
+
+def tiers_held(market: Market, tiers: Tiers) -> Mapping[Key, Brackets]:
+    """The tiers of a finished market's instruments in USD at their marks, as the venue states them."""
+    found = {}
+    for instrument, per_contract in zip(market.instruments, market.prices.usd_per_contract, strict=True):
+        key = (instrument.exchange, instrument.symbol)
+        if (stated := tiers.get(key)) is not None:
+            found[key] = _scaled(stated.brackets, float(per_contract) if stated.in_contracts else 1.0)
     return found
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from allocator import evaluate
-from allocator.market.instruments import Tiers
+from allocator.market.instruments import Key
 from allocator.market.types import Decision, Market
 from allocator.orders.order_list import Order
 from allocator.orders.outcome import Measured, Outcome, judge
@@ -24,6 +24,7 @@ from allocator.scenario.load import LoadedScenario
 from allocator.scenario.order_checks import Checks
 from allocator.scenario.schema import MaintenanceMargin
 from models.arrays import BoolVector, Vector
+from models.margin import Brackets
 
 Found = list[Measured] | str
 _ROUNDING = 1e-7  # of the book: what the audit calls kept
@@ -58,7 +59,7 @@ class Proposal:
     rules: Checks
     stated: Stated
     leverage: Vector
-    tiers: Tiers
+    tiers: Mapping[Key, Brackets]
 
     @property
     def trades(self) -> Vector:

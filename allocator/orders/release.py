@@ -47,11 +47,13 @@ def terms(
         "settlements": [
             {
                 "subject": instrument.key,
-                "next": timestamp(market.funding.next_times[k]),
+                "next": timestamp(settles),
                 "interval_hours": float(market.funding.interval_hours[k]),
             }
-            for k, instrument in enumerate(market.instruments)
-            if (instrument.exchange, instrument.account, instrument.symbol) in ordered
+            for k, (instrument, settles) in enumerate(
+                zip(market.instruments, market.funding.next_times, strict=True)
+            )
+            if (instrument.exchange, instrument.account, instrument.symbol) in ordered and settles is not None
         ],
     }
 

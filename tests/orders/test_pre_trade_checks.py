@@ -15,7 +15,7 @@ from specs import Balance, Perp, Spec, limit
 from allocator import Allocation, Refused, allocate, load
 from allocator.allocation import read_tables
 from allocator.audit.audit import Check
-from allocator.market.instruments import newest_tiers
+from allocator.market.instruments import newest_tiers, tiers_held
 from allocator.market.types import Decision
 from allocator.orders import checks
 from allocator.orders.checks import CHECKS, Proposal, Stated, pre_trade
@@ -43,7 +43,7 @@ def proposal(allocation) -> Proposal:
         rules=Checks(),
         stated=Stated.nothing(len(allocation.market.instruments)),
         leverage=checks.settings(allocation.scenario, allocation.market),
-        tiers=newest_tiers(tables["margin_tiers"]),
+        tiers=tiers_held(market, newest_tiers(tables["margin_tiers"])),
     )
 
 
