@@ -4,34 +4,38 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from allocator.audit import Audit, audit
-from allocator.audit.audit import objective
 from allocator.errors import AuditFailed, Infeasible, Refused
 from allocator.market.build import build_market
 from allocator.market.instruments import newest_tiers, tiers_held
 from allocator.market.types import Market
 from allocator.market.universe import known
 from allocator.orders.checks import Proposal, pre_trade, settings
-from allocator.orders.lots import Rounded, round_to_lots
+from allocator.orders.lots import Rounded
 from allocator.orders.order_list import Order, order_list
 from allocator.orders.outcome import Outcome, refusals
 from allocator.orders.quotes import best_prices
 from allocator.orders.release import terms
+from allocator.orders.schedule import Slice, schedule
+from allocator.orders.settle import Lots
 from allocator.orders.stated import stated
 from allocator.result import Json
 from allocator.runs import run_id
 from allocator.scenario.load import LoadedScenario, load_scenario
 from allocator.snapshot.columns import TABLES
 from allocator.snapshot.read import SnapshotData, read_snapshot
+from allocator.trading import TradingRules
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from allocator.explain.prices import ShadowPrices
+    from allocator.order_stage import Placed
     from allocator.program.solve import Solution
     from allocator.venues.fill import VenueTables
     from allocator.venues.table import VenueTable
@@ -51,8 +55,9 @@ class Allocation:
     market: Market
     solution: Solution
     audit: Audit
-    rounded: Rounded
+    placed: Placed
     orders: tuple[Order, ...]
+    slices: tuple[Slice, ...] = ()
     checks: tuple[Outcome, ...] = ()
 
     @property
@@ -71,10 +76,14 @@ class Allocation:
         return shadow_prices(self.market, self.solution, self.scenario.scenario.stresses)
 
     @property
+    def rounded(self) -> Rounded:
+        """The whole-lot trades and the decision they lead to."""
+        return self.placed.rounded
+
+    @property
     def rounding_gap_usd(self) -> float:
-        """USD by which the rounded objective may miss the best one, audited bound included."""
-        rounded = objective(self.market, self.rounded.decision, self.rounded.values)
-        return rounded - (self.audit.objective_usd - max(self.audit.duality_gap_usd, 0.0))
+        """USD by which the whole-lot objective may miss the best one, against an audited bound below it."""
+        return self.placed.gap_usd
 
     @cached_property
     def result(self) -> Json:
@@ -138,6 +147,7 @@ def allocate(
     tables = read_tables(loaded) if snapshot is None else snapshot
     found = build_market(loaded, tables) if market is None else market
     # The modeller is heavy: nothing before this line, and no other command, waits for it.
+    from allocator.order_stage import place
     from allocator.program.build import Program
     from allocator.program.solve import solve
 
@@ -155,19 +165,30 @@ def allocate(
             f"the solution breaches {check.worst_limit or 'nothing'} by ${check.max_violation_usd:,.2f} "
             f"and may miss the optimum by ${confirmed.duality_gap_usd:,.4f}"
         )
-    rounded = round_to_lots(found, solution.decision, loaded.scenario.orders.min_trade)
-    if not rounded.check.passed:
-        raise AuditFailed(
-            f"no whole-lot rounding keeps every limit: {rounded.check.worst_limit} "
-            f"is breached by ${rounded.check.max_violation_usd:,.2f}; widen it or lower orders.min_trade"
+    placed = place(found, solution, confirmed, loaded.scenario.orders)
+    for state in placed.sequence.failures:
+        log.warning(
+            "%s: %s at %s has $%s of slack; the book is less hedged by $%s",
+            state.name,
+            state.limit or "no margin limit",
+            state.venue or "no venue",
+            f"{state.slack_usd:,.2f}",
+            f"{state.unhedged_usd:,.2f}",
         )
     run = run_id(loaded, tables)
     books = tables.tables.get("books") if loaded.scenario.objective.impact.model == "book" else None
-    orders = order_list(found, rounded, loaded.scenario.orders, best_prices(found, books), run)
-    checks = _checked(loaded, tables, found, rounded, orders)
-    allocation = Allocation(run, loaded, found, solution, confirmed, rounded, tuple(orders), checks)
+    orders = order_list(
+        found, placed.rounded, placed.sequence, loaded.scenario.orders, best_prices(found, books), run
+    )
+    lots = Lots.of(found, TradingRules.of(found, loaded.scenario.orders))
+    start = found.as_of + timedelta(hours=loaded.scenario.horizons.execution)
+    slices = schedule(found, lots, orders, loaded.scenario.orders.execution, start)
+    checks = _checked(loaded, tables, found, placed.rounded, orders)
+    allocation = Allocation(
+        run, loaded, found, solution, confirmed, placed, tuple(orders), tuple(slices), checks
+    )
     if allocation.status == "refused":
-        raise Refused(refusals(checks), replace(allocation, orders=()))
+        raise Refused(refusals(checks), replace(allocation, orders=(), slices=()))
     return allocation
 
 
@@ -204,14 +225,15 @@ def _result(a: Allocation) -> Json:
         "cash": result.cash(a.market, a.rounded),
         "risk": result.risk(a.market, a.rounded.decision.positions),
         "positions": result.positions(a.market, a.solution.decision, a.rounded),
-        "transfers": result.transfers(a.market, a.solution.decision),
+        "transfers": result.transfers(a.market, a.rounded.decision),
         "venues": result.venues(a.market, a.rounded.decision),
         "limits": result.limits(a.market, a.solution.decision, a.audit.values, prices),
-        "audit": result.audit(a.audit, a.rounded, a.rounding_gap_usd),
+        "audit": result.audit(a.audit, a.rounded, a.rounding_gap_usd, a.placed.method),
         "holdings": result.holdings(a.market),
         "alternatives": {"doing_nothing": doing_nothing(a.market, a.solution.decision).to_json()},
         "explanation": price_rows(a.shadow_prices, a.market, a.scenario),
         "orders": len(a.orders),
+        "sequence": result.sequence(a.placed.sequence),
         "instruments": result.instruments(a.market),
         "checks": [check.as_json() for check in a.checks],
         "release": terms(a.scenario.scenario.orders.checks, a.market, a.orders, a.scenario.origin),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence as Series
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,8 @@ from allocator.market.boxes import box_owner
 from allocator.market.types import Box, Decision, Market
 from allocator.orders.lots import Rounded
 from allocator.orders.order_list import timestamp
+from allocator.orders.sequence import Sequence
+from allocator.orders.states import State
 from models.arrays import Vector
 from models.contracts import plain, round_to_lot
 from models.covariance import variance_by_asset
@@ -126,6 +129,7 @@ def cash(market: Market, rounded: Rounded) -> Json:
         "slippage_usd": usd(costs.slippage.sum()),
         "impact_usd": usd(costs.impact.sum()),
         "transfers_usd": usd(float(market.transfers.cost @ rounded.decision.transfers)),
+        "fixed_usd": usd(rounded.fixed_usd),
         "funding_to_next_settlement_usd": usd(float(market.funding.next_rate @ x)),
         "funding_over_holding_usd": usd(float(market.funding.total @ np.where(market.dated, 0.0, x))),
         "carry_over_holding_usd": usd(float(market.funding.total @ np.where(market.dated, x, 0.0))),
@@ -333,7 +337,7 @@ class Prices:
     upper: Vector
 
 
-def limits(market: Market, decision: Decision, values: Sequence[LimitValues], prices: Prices) -> list[Json]:
+def limits(market: Market, decision: Decision, values: Series[LimitValues], prices: Prices) -> list[Json]:
     """Every limit at the convex optimum: value, bound, slack, and the price of one unit more of bound."""
     rows: list[Json] = []
     used: dict[str, int] = {}
@@ -382,8 +386,8 @@ def _box_rows(market: Market, decision: Decision, box: Box, prices: Prices) -> l
     return rows
 
 
-def audit(found: Audit, rounded: Rounded, gap_usd: float) -> Json:
-    """What the audit says of the optimum and of the rounded positions."""
+def audit(found: Audit, rounded: Rounded, gap_usd: float, method: str) -> Json:
+    """What the audit says of the optimum and of the rounded positions; `method` found those."""
     return {
         "passed": found.passed,
         "max_violation_usd": usd(found.permitted.max_violation_usd),
@@ -395,5 +399,29 @@ def audit(found: Audit, rounded: Rounded, gap_usd: float) -> Json:
             "max_violation_usd": usd(rounded.check.max_violation_usd),
             "worst_limit": rounded.check.worst_limit or None,
             "gap_usd": usd(gap_usd),
+            "method": method,
         },
+    }
+
+
+def sequence(found: Sequence) -> Json:
+    """Every state between the first transfer and the last fill, and the worst of them."""
+
+    def row(state: State) -> Json:
+        return {
+            "state": state.name,
+            "venue": state.venue or None,
+            "limit": state.limit or None,
+            "slack_usd": usd(state.slack_usd),
+            "volatility_usd": usd(state.volatility_usd),
+            "unhedged_usd": usd(state.unhedged_usd),
+        }
+
+    return {
+        "passed": found.passed,
+        "batches": len(found.batches),
+        "waits_for_transfers": sorted(found.waiting),
+        "worst": row(found.worst) if found.worst is not None else None,
+        "failures": [row(state) for state in found.failures],
+        "states": [row(state) for state in found.states],
     }

@@ -73,6 +73,41 @@ def whole_position_majorant(caps_usd: Vector, rates: Vector, max_leverages: Vect
     )
 
 
+def whole_position_minorant(caps_usd: Vector, rates: Vector) -> Brackets:
+    """Convex minorant of `whole_position_margin` as brackets: the greatest convex function nowhere above it.
+
+    The lower convex hull of (0, 0) and the bottoms of the jumps (c_k, r_k·c_k). The last cap may be infinite;
+    then no slope exceeds the last rate, the steepest that stays below the margin of every size.
+    """
+    caps, tier_rates = np.asarray(caps_usd, dtype=np.float64), np.asarray(rates, dtype=np.float64)
+    endless = bool(np.isinf(caps[-1]))
+    _tiers(np.append(caps[:-1], 2.0 * np.max(caps[:-1], initial=1.0)) if endless else caps, tier_rates)
+    floors, bottoms = [0.0], [0.0]
+    slopes: list[float] = []
+    for cap, rate in zip(caps.tolist(), tier_rates.tolist(), strict=True):
+
+        def slope(cap: float = cap, rate: float = rate) -> float:
+            """From the newest vertex to this tier's end."""
+            return rate if cap == np.inf else (rate * cap - bottoms[-1]) / (cap - floors[-1])
+
+        # A vertex above the line from the one before it to here is not on the hull.
+        while slopes and slope() <= slopes[-1] * (1.0 + 1e-15):
+            floors.pop()
+            bottoms.pop()
+            slopes.pop()
+        slopes.append(slope())
+        floors.append(cap)
+        bottoms.append(rate * cap)
+    starts, steep = np.array(floors[:-1]), np.array(slopes)
+    return Brackets(
+        floors_usd=starts,
+        caps_usd=np.array(floors[1:]),
+        rates=steep,
+        deductions_usd=bracket_deductions(starts, steep),
+        max_leverages=np.full(len(starts), np.inf),
+    )
+
+
 def open_interest_scaled_rate(
     base_rate: float, open_interest_usd: float, lower_usd: float, upper_usd: float
 ) -> float:

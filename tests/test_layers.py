@@ -18,7 +18,7 @@ SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp"}
 # Data flow one way: no part imports one that comes after it. Parts not named here are shared formulas.
 ORDER = (
     "errors", "units", "scenario", "snapshot", "venues", "market", "<shared>", "audit", "program", "orders",
-    "result", "explain", "allocation", "commands", "cli",
+    "order_stage", "result", "explain", "allocation", "commands", "cli",
 )  # fmt: skip
 # What comes after the program does not know it, but for `allocation` which solves; tables need no scenario.
 STRANGERS = [("orders", "program"), ("result", "program"), ("snapshot", "scenario")]

@@ -95,7 +95,12 @@ def _compute(
         allocation = allocate(scenario, tables, market)
         result = allocation.result
         rows = [_cells(vars(order)) for order in allocation.orders]
-        files |= {ORDERS: table_text(rows, _order_columns()), **_tables_of(result)}
+        slices = [_cells(vars(each)) for each in allocation.slices]
+        files |= {
+            ORDERS: table_text(rows, _order_columns()),
+            SCHEDULE: table_text(slices, _slice_columns()),
+            **_tables_of(result),
+        }
         outcomes = gate(out, name, result, rows)
     except Refused as error:
         if error.allocation is None:  # nothing was found that could be written
@@ -148,6 +153,12 @@ def _tables_of(result: Mapping[str, Any]) -> dict[str, str]:
 
 def _order_columns() -> Sequence[str]:
     from allocator.orders.order_list import COLUMNS
+
+    return COLUMNS
+
+
+def _slice_columns() -> Sequence[str]:
+    from allocator.orders.schedule import COLUMNS
 
     return COLUMNS
 

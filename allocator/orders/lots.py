@@ -12,28 +12,56 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+import numpy as np
+
 from allocator.audit.audit import check_limits, objective, scale
 from allocator.market.types import Decision, Market
-from allocator.orders.search import improve, worth
+from allocator.orders.search import improve, polish, worth
 from allocator.orders.settle import Lots, Rounded
+from allocator.trading import TradingRules, made
 from models.contracts import RoundingMode, round_to_lot
 
-__all__ = ["Rounded", "round_to_lots"]
+__all__ = ["Rounded", "rank", "round_to_lots"]
 
+_FEW = 12  # instruments, whose lots are also moved in pairs
 _COARSE = 1e-3  # of the objective's scale: rounding that costs less is not worth a search
 
 
-def round_to_lots(market: Market, decision: Decision, min_trade_usd: float) -> Rounded:
+def round_to_lots(market: Market, decision: Decision, rules: TradingRules) -> Rounded:
     """The cheapest permitted rounding of a decision that was found, or the least breaching one."""
-    lots = Lots.of(market, min_trade_usd)
+    lots = Lots.of(market, rules)
     tried = [lots.settle(decision, trades) for trades in _candidates(lots, decision)]
-    best = min(tried, key=lambda rounded: worth(market, rounded))
+    best = min(tried, key=lambda rounded: rank(market, rounded))
     _, values = check_limits(market, decision)
     size = scale(market, decision, values)
     gap = worth(market, best)[1] - objective(market, decision, values)
-    if best.check.passed and gap <= _COARSE * size:
-        return best
-    return improve(lots, decision, best, least_gain=0.1 * _COARSE * size)
+    if not best.check.passed or gap > _COARSE * size:
+        best = improve(lots, decision, best, least_gain=0.1 * _COARSE * size)
+        if len(market.instruments) <= _FEW:
+            best = polish(lots, decision, best, least_gain=0.1 * _COARSE * size)
+    return _without_idle(lots, best) if best.fixed_usd > 0 else best
+
+
+def rank(market: Market, rounded: Rounded) -> tuple[int, float, float]:
+    """What is compared: too many orders or venues first, then breaches in USD, then the objective in USD."""
+    return (rounded.excess, *worth(market, rounded))
+
+
+def _without_idle(lots: Lots, start: Rounded) -> Rounded:
+    """Leave out, smallest first, every trade and transfer that is not worth its fixed cost."""
+    market, best = lots.market, start
+    size = np.abs(start.decision.positions - market.positions.usd)
+    for i in np.argsort(size, kind="stable"):
+        if best.trades[i]:
+            trades = [Decimal(0) if k == i else trade for k, trade in enumerate(best.trades)]
+            best = min(best, lots.settle(best.decision, trades), key=lambda rounded: rank(market, rounded))
+    for r in np.argsort(start.decision.transfers, kind="stable"):
+        if made(best.decision.transfers)[r]:
+            transfers = best.decision.transfers.copy()
+            transfers[r] = 0.0
+            trial = lots.settle(Decision(best.decision.positions, transfers), list(best.trades))
+            best = min(best, trial, key=lambda rounded: rank(market, rounded))
+    return best
 
 
 def _candidates(lots: Lots, decision: Decision) -> Iterator[list[Decimal]]:

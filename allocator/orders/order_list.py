@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
 
 from allocator import evaluate
 from allocator.market.types import Market
+from allocator.orders.legs import Leg
 from allocator.orders.quotes import Quotes
+from allocator.orders.sequence import Sequence
 from allocator.orders.settle import Rounded
 from allocator.scenario.schema import Orders
-from models.contracts import OrderSide, coins_from_contracts, plain, round_to_lot, round_to_tick
+from models.contracts import OrderSide, coins_from_contracts, plain, round_to_tick
 
 _CENT = Decimal("0.01")
 _COIN = Decimal("0.00000001")
@@ -47,86 +48,53 @@ class Order:
     position_before_contracts: str
     position_target_contracts: str
     reason: str
+    batch: int
+    waits_for_transfers: bool
 
 
 COLUMNS = tuple(field.name for field in fields(Order))
 
 
 @dataclass(frozen=True)
-class _Leg:
-    """Part of a trade that is one order: from one position to another, both in contracts."""
+class Place:
+    """Where an order stands: its number, its batch from 1, and whether transfers must have arrived."""
 
-    instrument: int
-    before: Decimal
-    after: Decimal
-    reason: str
-
-    @property
-    def size(self) -> Decimal:
-        return self.after - self.before
-
-    @property
-    def side(self) -> OrderSide:
-        return "buy" if self.size > 0 else "sell"
-
-    @property
-    def reduces(self) -> bool:
-        return abs(self.after) < abs(self.before)
+    seq: int
+    batch: int
+    waits_for_transfers: bool
 
 
-def order_list(market: Market, rounded: Rounded, style: Orders, quotes: Quotes, run_id: str) -> list[Order]:
-    """All orders of a run: those that reduce come first, and less liquid instruments before others."""
-    legs = [leg for i in range(len(market.instruments)) for leg in _legs(market, rounded, i)]
-    adv = market.costs.adv_usd
-    legs.sort(key=lambda leg: (not leg.reduces, adv[leg.instrument], market.instruments[leg.instrument].key))
+def order_list(
+    market: Market, rounded: Rounded, sequence: Sequence, style: Orders, quotes: Quotes, run_id: str
+) -> list[Order]:
+    """All orders of a run, batch after batch of their sequence."""
     costs = evaluate.trade_costs(market, rounded.decision.positions - market.positions.usd)
     orders = []
-    for seq, leg in enumerate(legs, start=1):
+    for seq, (batch, leg) in enumerate(sequence.in_order(), start=1):
         share = float(abs(leg.size) / abs(rounded.trades[leg.instrument]))
         slippage = costs.slippage[leg.instrument] + costs.impact[leg.instrument]
         money = (share * float(costs.fees[leg.instrument]), share * float(slippage))
         limit = limit_price(market, leg.instrument, leg.side, style, quotes)
-        orders.append(_order(market, leg, style, limit, (run_id, seq), money))
+        place = Place(seq, batch, batch in sequence.waiting)
+        orders.append(_order(market, leg, style, limit, (run_id, place), money))
     return orders
-
-
-def _legs(market: Market, rounded: Rounded, i: int) -> Iterator[_Leg]:
-    """The orders of one instrument; a flip is a reduce-only close and an open."""
-    trade = rounded.trades[i]
-    if trade == 0:
-        return
-    instrument = market.instruments[i]
-    before = round_to_lot(float(market.positions.contracts[i]), instrument.contract.lot_contracts, "nearest")
-    after = before + trade
-    if before * after < 0:
-        yield _Leg(i, before, Decimal(0), f"close: the {_word(before)} before it turns {_word(after)}")
-        yield _Leg(i, Decimal(0), after, f"open: {_word(after)} {instrument.asset} against its exposure")
-    elif abs(after) > abs(before):
-        yield _Leg(i, before, after, f"add: more {_word(after)} {instrument.asset} against its exposure")
-    else:
-        closing = "close" if after == 0 else "reduce"
-        yield _Leg(i, before, after, f"{closing}: the {_word(before)} in {instrument.asset}")
-
-
-def _word(contracts: Decimal) -> str:
-    return "long" if contracts > 0 else "short"
 
 
 def _order(
     market: Market,
-    leg: _Leg,
+    leg: Leg,
     style: Orders,
     limit: Decimal | None,
-    number: tuple[str, int],
+    number: tuple[str, Place],
     money: tuple[float, float],
 ) -> Order:
-    """One order; `number` is its run and sequence, `money` its fee and slippage."""
-    i, (run_id, seq) = leg.instrument, number
+    """One order; `number` is its run and place, `money` its fee and slippage."""
+    i, (run_id, place) = leg.instrument, number
     instrument, size = market.instruments[i], abs(leg.size)
     usd = float(leg.size) * float(market.prices.usd_per_contract[i])
     return Order(
         run_id=run_id,
-        seq=seq,
+        seq=place.seq,
         venue=instrument.exchange,
         account=instrument.account,
         symbol=instrument.symbol,
@@ -141,7 +109,7 @@ def _order(
         time_in_force=style.time_in_force if limit is not None else "ioc",
         post_only=style.post_only,
         reduce_only=leg.reduces,
-        client_order_id=client_order_id(run_id, seq, instrument.key, leg.side),
+        client_order_id=client_order_id(run_id, place.seq, instrument.key, leg.side),
         notional_usd=cents(abs(usd)),
         expected_fee_usd=cents(money[0]),
         expected_slippage_usd=cents(money[1]),
@@ -149,6 +117,8 @@ def _order(
         position_before_contracts=plain(leg.before),
         position_target_contracts=plain(leg.after),
         reason=leg.reason,
+        batch=place.batch,
+        waits_for_transfers=place.waits_for_transfers,
     )
 
 

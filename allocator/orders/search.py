@@ -14,6 +14,7 @@ from decimal import Decimal
 import numpy as np
 
 from allocator.audit.audit import objective
+from allocator.evaluate import objective_weights
 from allocator.market.types import Decision, Index, Market, Matrix
 from allocator.orders.settle import Lots, Rounded
 from models.arrays import Vector
@@ -21,6 +22,7 @@ from models.arrays import Vector
 _MOVES = 200  # confirmed or not
 _TABLES = 4
 _PAIRED = 30  # moves of each sort that are tried in pairs
+_POLISHED = 600  # decisions that are looked at in pairs of moves
 _FAR = 1e30  # slack of a bound that is none, in USD
 
 Worth = tuple[float, float]  # breach, objective: less is better
@@ -32,7 +34,12 @@ def worth(market: Market, rounded: Rounded) -> Worth:
     excess = float(_excess(_slacks(market, rounded), rounded.check.tolerance_usd))
     # The check knows more than limits and bounds (numbers that are none, negative transfers).
     breach = 0.0 if rounded.check.passed else max(excess, rounded.check.max_violation_usd * 1e-12)
-    return breach, objective(market, rounded.decision, rounded.values)
+    return breach, objective(market, rounded.decision, rounded.values) + charged(market, rounded.fixed_usd)
+
+
+def charged(market: Market, fixed_usd: float) -> float:
+    """What fixed costs count in the objective: one-off cash, hence its share h/H."""
+    return objective_weights(market)[1] * market.horizon_share * fixed_usd
 
 
 def improve(lots: Lots, decision: Decision, start: Rounded, least_gain: float) -> Rounded:
@@ -54,12 +61,36 @@ def improve(lots: Lots, decision: Decision, start: Rounded, least_gain: float) -
             continue
         moved = lots.settle(decision, _moved(lots, best, pick))
         value = worth(market, moved)
-        if value[0] < found[0] or (value[0] == found[0] and value[1] < found[1] - least_gain):
+        better = value[0] < found[0] or (value[0] == found[0] and value[1] < found[1] - least_gain)
+        if better and moved.excess <= best.excess:
             best, found, stale = moved, value, True
             failed.clear()
             table.refresh(lots, decision, best, {row // 2 for row in pick})
         else:
             failed.add(pick)
+    return best
+
+
+def polish(lots: Lots, decision: Decision, start: Rounded, least_gain: float) -> Rounded:
+    """Move two single lots at once wherever that helps: what one gives up, another may more than make up.
+
+    For few instruments: their pairs are all tried, because the risk they share makes no table of single
+    moves add up. Ends after a bounded number of tries.
+    """
+    market, best = lots.market, start
+    found, tries = worth(market, best), 0
+    rows = range(2 * len(lots.lot))
+    picks = [(row,) for row in rows]
+    pairs: list[Pick] = [*picks, *((a, b) for a in rows for b in rows if a // 2 < b // 2)]
+    at, failed = 0, 0
+    while failed < len(pairs) and tries < _POLISHED:
+        moved = lots.settle(decision, _moved(lots, best, pairs[at]))
+        value = worth(market, moved)
+        failed, at, tries = failed + 1, (at + 1) % len(pairs), tries + 1
+        better = value[0] < found[0] or (value[0] == found[0] and value[1] < found[1] - least_gain)
+        if better and moved.excess <= best.excess:
+            # The same move again comes next: what helps once often helps twice.
+            best, found, failed, at = moved, value, 0, (at - 1) % len(pairs)
     return best
 
 

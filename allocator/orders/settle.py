@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
@@ -10,35 +10,45 @@ import numpy as np
 from allocator.audit.audit import Check, check_limits
 from allocator.audit.limits import LimitValues
 from allocator.market.types import Decision, Market
+from allocator.trading import Choices, Range, TradingRules
+from models.arrays import Vector
 from models.contracts import round_to_lot
+
+_FAR = 3.0  # books: no trade is looked for beyond this where nothing bounds a position
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """Trades in contracts per instrument, the decision they lead to, and its check."""
+    """Trades in contracts per instrument, the decision they lead to, and its check.
+
+    `excess` is the number of orders and venues beyond what the rules allow; `fixed_usd` the fixed costs paid.
+    """
 
     trades: tuple[Decimal, ...]
     decision: Decision
     check: Check
     values: tuple[LimitValues, ...]
+    excess: int
+    fixed_usd: float
 
 
 @dataclass(frozen=True)
 class Lots:
-    """Per instrument: one lot, the smallest order, and what is held, all in contracts."""
+    """Per instrument: one lot, the smallest order, and what is held, all in contracts; and the rules."""
 
     market: Market
+    rules: TradingRules
     lot: tuple[Decimal, ...]
     least: tuple[Decimal, ...]
     held: tuple[Decimal, ...]
 
     @classmethod
-    def of(cls, market: Market, min_trade_usd: float) -> Lots:
+    def of(cls, market: Market, rules: TradingRules) -> Lots:
         """The venues' minimum sizes, and the scenario's own minimum in USD."""
         least = []
         for instrument, usd in zip(market.instruments, market.prices.usd_per_contract, strict=True):
             contract = instrument.contract
-            money = max(min_trade_usd, float(contract.min_notional_usd))
+            money = max(rules.min_trade_usd, float(contract.min_notional_usd))
             by_money = round_to_lot(money / float(usd), contract.lot_contracts, "up")
             by_size = round_to_lot(float(contract.min_contracts), contract.lot_contracts, "up")
             least.append(max(by_money, by_size, contract.lot_contracts))
@@ -47,7 +57,7 @@ class Lots:
             round_to_lot(float(contracts), each, "nearest")
             for contracts, each in zip(market.positions.contracts, lot, strict=True)
         )
-        return cls(market, lot, tuple(least), held)
+        return cls(market, rules, lot, tuple(least), held)
 
     def settle(self, decision: Decision, trades: list[Decimal]) -> Rounded:
         """Drop what is too small to trade, and check where the rest leads; transfers stay."""
@@ -60,8 +70,71 @@ class Lots:
             ]
         )
         settled = Decision(contracts * self.market.prices.usd_per_contract, decision.transfers)
-        check, values = check_limits(self.market, settled)
-        return Rounded(kept, settled, check, values)
+        orders = np.array([self.orders(i, trade) for i, trade in enumerate(kept)], dtype=float)
+        check, values = check_limits(self._paid(orders, decision.transfers), settled)
+        fixed = self.rules.fixed_usd(orders, decision.transfers)
+        return Rounded(kept, settled, check, values, self._excess(orders), fixed)
+
+    def fixed_by_pocket(self, rounded: Rounded) -> Vector:
+        """Fixed costs in USD (P,) of trades and transfers, by the pocket that pays them."""
+        orders = np.array([self.orders(i, trade) for i, trade in enumerate(rounded.trades)], dtype=float)
+        return self.rules.fixed_by_pocket(self.market, orders, rounded.decision.transfers)
+
+    def orders(self, i: int, trade: Decimal) -> int:
+        """Orders that a trade takes: one that turns the position's sign is a close and an open."""
+        if trade == 0:
+            return 0
+        return 2 if self.held[i] * (self.held[i] + trade) < 0 else 1
+
+    def choices(self) -> Choices:
+        """All of it as numbers, for an integer program."""
+        per_contract = self.market.prices.usd_per_contract
+        held, lot = (np.array([float(c) for c in column]) for column in (self.held, self.lot))
+        return Choices(
+            tuple(self.ranges(i) for i in range(len(self.lot))),
+            lot * per_contract,
+            (held - self.market.positions.contracts) * per_contract,
+            self.rules,
+        )
+
+    def ranges(self, i: int) -> tuple[Range, ...]:
+        """Every trade of instrument i that `settle` keeps as it is and its bounds permit, in whole lots."""
+        least, held = self._in_lots(i, self.least[i]), self._in_lots(i, self.held[i])
+        usd = float(self.market.prices.usd_per_contract[i]) * float(self.lot[i])
+        far = _FAR * self.market.book_usd + abs(float(self.market.positions.usd[i]))
+        lower = max(float(self.market.lower[i]), -far) / usd
+        upper = min(float(self.market.upper[i]), far) / usd
+        slack = 1e-7 * max(1.0, abs(lower), abs(upper))
+        low, high = int(np.ceil(lower - slack)) - held, int(np.floor(upper + slack)) - held
+        wanted = [(least, max(high, least), 1), (min(low, -least), -least, 1)]
+        if held:
+            toward = -1 if held > 0 else 1
+            size = abs(held)
+            ends = sorted((toward * min(least, size), toward * size))
+            flip = toward * (size + least)
+            beyond = (min(low, flip), flip) if toward < 0 else (flip, max(high, flip))
+            add = wanted[0] if held > 0 else wanted[1]
+            wanted = [add, (ends[0], ends[1], 1), (*beyond, 2)]
+        clipped = [Range(max(a, low), min(b, high), orders) for a, b, orders in wanted]
+        return tuple(each for each in clipped if each.least <= each.most)
+
+    def _in_lots(self, i: int, amount: Decimal) -> int:
+        return int((amount / self.lot[i]).to_integral_value())
+
+    def _paid(self, orders: Vector, transfers: Vector) -> Market:
+        """The market after fixed costs have left the balances that pay them."""
+        paid = self.rules.fixed_by_pocket(self.market, orders, transfers)
+        if not paid.any():
+            return self.market
+        collateral = replace(self.market.collateral, balance=self.market.collateral.balance - paid)
+        return replace(self.market, collateral=collateral)
+
+    def _excess(self, orders: Vector) -> int:
+        rules, count = self.rules, int(orders.sum())
+        venues = len(np.unique(self.market.venue_of[orders > 0]))
+        too_many = 0 if rules.max_orders is None else max(count - rules.max_orders, 0)
+        too_wide = 0 if rules.max_venues is None else max(venues - rules.max_venues, 0)
+        return too_many + too_wide
 
     def _allowed(self, i: int, trade: Decimal) -> Decimal:
         """The trade itself, none where it is too small, or a close where what it would open is too small."""

@@ -128,13 +128,18 @@ class Program:
             terms.append(slots("collateral.charge") @ v.charged)
         return sum(terms[1:], terms[0])
 
-    def _objective(self) -> cp.Expression:
+    def split(self) -> tuple[float, cp.Expression]:
+        """The objective as a weight on ½‖factors‖², and all the rest."""
         risk, rest = objective_weights(self.market)
-        total = risk * self._risk() + rest * self._cost()
+        total = rest * self._cost()
         for row in self.limits:
             if row.breach is not None and row.rows.price is not None:
                 total = total + row.rows.price / COST * cp.sum(row.breach)
-        return total
+        return risk, total
+
+    def _objective(self) -> cp.Expression:
+        weight, rest = self.split()
+        return weight * self._risk() + rest
 
 
 def _numbers(market: Market, shape: Structure) -> dict[str, Vector]:

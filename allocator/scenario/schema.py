@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from allocator.scenario.base import Model, NonNegative, Positive
+from allocator.scenario.execution import Execution
 from allocator.scenario.forecasts import Forecasts
 from allocator.scenario.margin_rules import HaircutTier, MarginRules
 from allocator.scenario.order_checks import Checks
@@ -367,6 +368,25 @@ class Orders(Model):
         0.001, description="How far beyond the mark a limit price may reach."
     )
     min_trade: Annotated[Usd, Field(ge=0)] = Field(0.0, description="Smaller trades are left out.")
+    max_orders: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Most orders of a run; a position that turns its sign takes two."
+    )
+    max_venues: Annotated[int, Field(ge=0)] | None = Field(None, description="Most venues that get orders.")
+    cost_per_order: dict[str, Annotated[Usd, Field(ge=0)]] = Field(
+        {}, description="Fixed cost of each order (gas), by venue or `all`."
+    )
+    cost_per_transfer: dict[str, Annotated[Usd, Field(ge=0)]] = Field(
+        {}, description="Fixed cost of each transfer (withdrawal fee, gas), by venue it leaves or `all`."
+    )
+    whole_lots: Literal["rounding", "highs", "scip"] = Field(
+        "rounding",
+        description="Rounding and repair, or an exact integer program too. `highs` needs a program whose "
+        "only curve is the risk, `scip` the extra `scip`.",
+    )
+    solver_nodes: Annotated[int, Field(gt=0)] = Field(
+        20_000, description="Most branch-and-bound nodes of the exact program: a limit that repeats itself."
+    )
+    execution: Execution = Execution()
     checks: Checks = Checks()
 
 

@@ -17,7 +17,7 @@ from allocator.program import solve as solving
 
 CHANGING = {"manifest.json", "log.jsonl"}
 FINISHED = {"manifest.json", "scenario.resolved.yaml", "result.json", "log.jsonl"}
-TABLED = {"positions.csv", "orders.csv", "transfers.csv"}
+TABLED = {"positions.csv", "orders.csv", "schedule.csv", "transfers.csv"}
 
 
 def fixed_bytes(run: Path) -> dict[str, bytes]:

@@ -16,6 +16,8 @@ from allocator.market.types import Decision
 from allocator.orders.lots import round_to_lots
 from allocator.orders.order_list import Order, cents, client_order_id
 from allocator.scenario.load import load_scenario
+from allocator.scenario.schema import Orders
+from allocator.trading import TradingRules
 
 DECIMAL = re.compile(r"-?\d+(\.\d+)?")
 NUMBERS = (
@@ -179,7 +181,8 @@ def test_a_flip_whose_opening_is_too_small_is_a_close(tmp_path):
     for wanted, expected in ((-0.02, "-10.0000"), (-0.2, "-10.2000"), (9.99999, "0")):
         x = market.positions.usd.copy()
         x[i] = wanted * market.prices.usd_per_contract[i]
-        rounded = round_to_lots(market, Decision(x, np.zeros(len(market.transfers.routes))), 400.0)
+        rules = TradingRules.of(market, Orders(min_trade="$400"))
+        rounded = round_to_lots(market, Decision(x, np.zeros(len(market.transfers.routes))), rules)
         assert rounded.trades[i] == Decimal(expected)
 
 

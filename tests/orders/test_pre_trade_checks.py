@@ -43,7 +43,7 @@ def proposal(allocation) -> Proposal:
         rules=Checks(),
         stated=Stated.nothing(len(allocation.market.instruments)),
         leverage=checks.settings(allocation.scenario, allocation.market),
-        tiers=tiers_held(market, newest_tiers(tables["margin_tiers"])),
+        tiers=tiers_held(allocation.market, newest_tiers(tables["margin_tiers"])),
     )
 
 
