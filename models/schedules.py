@@ -80,7 +80,7 @@ def whole_position_minorant(caps_usd: Vector, rates: Vector) -> Brackets:
     then no slope exceeds the last rate, the steepest that stays below the margin of every size.
     """
     caps, tier_rates = np.asarray(caps_usd, dtype=np.float64), np.asarray(rates, dtype=np.float64)
-    endless = bool(np.isinf(caps[-1]))
+    endless = bool(np.isinf(caps[-1:]).any())
     _tiers(np.append(caps[:-1], 2.0 * np.max(caps[:-1], initial=1.0)) if endless else caps, tier_rates)
     floors, bottoms = [0.0], [0.0]
     slopes: list[float] = []

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from allocator.commands import loaded as load_arguments
-from allocator.commands.handover import ORDERS, gate
+from allocator.commands.handover import ORDERS, SCHEDULE, gate
 from allocator.errors import AuditFailed, Infeasible, Refused, SolverFailed
 from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
@@ -119,7 +119,7 @@ def _compute(
     withheld = any(outcome.outcome == "failed" for outcome in outcomes)
     if withheld:
         code = Refused.exit_code
-        del files[ORDERS]
+        del files[ORDERS], files[SCHEDULE]
     files["result.json"] = to_text(result)
     log.info("run %s ends with exit code %d", name, code)
     files[LOG] = "".join(f"{line}\n" for line in journal.lines)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from allocator.orders.outcome import Outcome
 
 ORDERS = "orders.csv"
+SCHEDULE = "schedule.csv"
 
 log = logging.getLogger(__name__)
 
