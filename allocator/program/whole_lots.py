@@ -37,10 +37,11 @@ _STARTS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)  # times the convex answer's factors: 
 
 @dataclass(frozen=True)
 class WholeLots:
-    """Trades in lots (n,), transfers in USD (R,), a lower bound of the objective, and whether it is met."""
+    """Trades in lots (n,), transfers in USD (R,), the objective in USD, a bound below it, if they meet."""
 
     trades: IntVector
     transfers: Vector
+    objective_usd: float
     bound_usd: float
     proven: bool
 
@@ -79,6 +80,7 @@ def solve_whole_lots(
     return WholeLots(
         trades=np.rint(lots).astype(np.int64),
         transfers=np.maximum(np.asarray(sent, dtype=float), 0.0) * market.book_usd,
+        objective_usd=value * unit,
         bound_usd=min(bound, value) * unit,
         proven=proven,
     )
@@ -184,7 +186,7 @@ def _by_scip(
         cp.Minimize(program.problem.objective.expr + fixed), [*program.problem.constraints, *rows]
     )
     nodes, seconds = effort
-    limits: dict[str, float] = {"limits/nodes": nodes, "limits/gap": 1e-6}
+    limits: dict[str, float] = {"limits/nodes": nodes, "limits/gap": 1e-6, "numerics/feastol": 1e-7}
     if seconds is not None:
         limits["limits/time"] = seconds
     _run(whole, partial(whole.solve, solver="SCIP", enforce_dpp=True, scip_params=limits))

@@ -305,7 +305,7 @@ def test_the_exact_program_is_taken_where_it_is_better():
 
 
 def gaps(seeds, seconds: float) -> list[tuple[float, float]]:
-    """True and reported gap to SCIP's optimum, both over the objective's scale."""
+    """Gap to SCIP's optimum (to its dual bound where it has not closed), and as reported; over the scale."""
     found = []
     for seed in seeds:
         market = lotted_market(seed, ANYTHING, most=8)
@@ -315,17 +315,21 @@ def gaps(seeds, seconds: float) -> list[tuple[float, float]]:
             continue
         rules = free(market)
         best = solve_whole_lots(market, Lots.of(market, rules).choices(), "scip", 1_000_000, seconds)
-        # Against its dual bound where it has not closed.
-        true = result.objective_usd - best.bound_usd
-        found.append((true / core.audit.scale_usd, result.gap_usd / core.audit.scale_usd))
+        scale, best_bound = core.audit.scale_usd, max(best.bound_usd, result.bound_usd)
+        # Nothing permitted is below either bound; an answer of SCIP's that is permitted, as it settles and
+        # not by SCIP's own tolerances, is what the reported gap must cover.
+        lots = Lots.of(market, rules)
+        trades = [int(count) * lot for count, lot in zip(best.trades, lots.lot, strict=True)]
+        settled = lots.settle(Decision(market.positions.usd, best.transfers), trades)
+        if settled.check.max_violation_usd == 0:
+            assert result.objective_usd - worth(market, settled)[1] <= result.gap_usd + 1e-6 * scale, seed
+        found.append(((result.objective_usd - best_bound) / scale, result.gap_usd / scale))
     return found
 
 
 def check_gaps(found) -> None:
-    true, reported = np.array(found).T
+    true, _ = np.array(found).T
     assert np.mean(true <= 0.005) >= 0.8  # of ten; of all 200 it is more than 95 %
-    # The solver's own tolerances and those of the check are the only excuse.
-    assert np.all(reported >= true - 1e-3)
 
 
 @SCIP
