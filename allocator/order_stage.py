@@ -25,7 +25,7 @@ from allocator.program.solve import Solution, solve
 from allocator.program.whole_lots import NoWholeLots, Solver, solve_whole_lots
 from allocator.scenario.schema import Orders
 from allocator.trading import TradingRules
-from models.arrays import BoolVector
+from models.arrays import BoolVector, Vector
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ def _fewer(market: Market, optimum: Decision, start: Rounded, rules: TradingRule
 
 
 def _smallest(
-    market: Market, lots: Lots, rounded: Rounded, size: np.ndarray, free: BoolVector, step: int
+    market: Market, lots: Lots, rounded: Rounded, size: Vector, free: BoolVector, step: int
 ) -> BoolVector | None:
     """Which trades (n,) to leave out next: fewer after each step that failed; None where none may be."""
     if not free.any():
