@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -28,6 +28,7 @@ from models.execution import Impact, capped_remaining, expected, matched_impact,
 from models.hedge import currency_exposure, net_delta
 
 _MOST = 500  # slices of a batch; where it needs more time, they are further apart
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _PAST = timedelta(minutes=1)  # from a settlement to where it surely has passed
 
 
@@ -222,8 +223,11 @@ def _sent_by(time: datetime, start: datetime, tau: float, count: int) -> int:
 
 
 def _next_settlement(market: Market, i: int, start: datetime) -> datetime:
-    """The first settlement of instrument i at or after `start`."""
-    time, step = market.funding.next_times[i], timedelta(hours=float(market.funding.interval_hours[i]))
+    """The first settlement of instrument i at or after `start`; a dated future has none."""
+    time = market.funding.next_times[i]
+    if time is None:
+        return _NEVER
+    step = timedelta(hours=float(market.funding.interval_hours[i]))
     missed = max(-((time - start) // step), 0) if time < start else 0
     return time + missed * step
 

@@ -239,6 +239,8 @@ def margin_case(before: float, after: float, equity: float, *, stressed: bool = 
         Decision(np.array([after]), np.zeros(0)),
         Check(True, 0.0, "", 0.1),
         (),
+        0,
+        0.0,
     )
     return Proposal(market, rounded, (), Checks(), Stated.nothing(1), np.array([5.0]), {})
 
@@ -301,13 +303,16 @@ def two_accounts(one: str, other: str) -> Proposal:
     market = replace(market, instruments=rows)
     x = np.array([1e6, -1e6])
     rounded = Rounded(
-        (Decimal(10**6), Decimal(-(10**6))), Decision(x, np.zeros(0)), Check(True, 0.0, "", 0.1), ()
+        (Decimal(10**6), Decimal(-(10**6))), Decision(x, np.zeros(0)), Check(True, 0.0, "", 0.1), (), 0, 0.0
     )
     from allocator.orders.order_list import order_list
     from allocator.orders.quotes import best_prices
+    from allocator.orders.sequence import sequence
 
     style = schema.Orders.model_construct(type="market", collar=0.001, time_in_force="gtc", post_only=False)
-    orders = order_list(market, rounded, style, best_prices(market, None), "run")
+    orders = order_list(
+        market, rounded, sequence(market, rounded, 0.0), style, best_prices(market, None), "run"
+    )
     priced = [replace(o, limit_price=one if o.side == "buy" else other) for o in orders]
     return Proposal(market, rounded, priced, Checks(), Stated.nothing(2), np.full(2, 5.0), {})
 

@@ -14,7 +14,8 @@ from allocator import runs
 from allocator.orders import release
 
 WHOLE = {
-    "manifest.json", "scenario.resolved.yaml", "result.json", "positions.csv", "orders.csv", "transfers.csv",
+    "manifest.json", "scenario.resolved.yaml", "result.json", "positions.csv", "orders.csv", "schedule.csv",
+    "transfers.csv",
     "log.jsonl",
 }  # fmt: skip
 
@@ -46,7 +47,7 @@ def test_a_refusal_that_repeats_is_the_run_s_own(tmp_path, hedge: Hedge):
     assert len(outcome.json["errors"]) == len(failed)
     run = only_run(tmp_path / "runs")
     assert run.name == outcome.json["run_id"]
-    assert set(files(run)) == WHOLE - {"orders.csv"}
+    assert set(files(run)) == WHOLE - {"orders.csv", "schedule.csv"}
     assert (manifest(run)["status"], manifest(run)["exit_code"]) == ("refused", 6)
     # Reused as it is, and in another place the same bytes.
     before = files(run)
@@ -74,7 +75,7 @@ def test_a_kill_switch_withholds_and_leaves_no_trace_in_the_run(tmp_path, hedge:
     assert [c["name"] for c in outcome.json["checks"] if c["outcome"] == "failed"] == ["kill_switch"]
     name = outcome.json["run_id"]
     withheld = out / f"{name}.withheld"
-    assert set(files(withheld)) == WHOLE - {"orders.csv"}
+    assert set(files(withheld)) == WHOLE - {"orders.csv", "schedule.csv"}
     assert (manifest(withheld)["status"], manifest(withheld)["exit_code"]) == ("refused", 6)
     assert "kill_switch" in {c["name"] for c in manifest(withheld)["release"] if c["outcome"] == "failed"}
     assert not (out / name).exists()
