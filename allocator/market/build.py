@@ -18,6 +18,7 @@ from allocator.market.forecast import Known, risk_model
 from allocator.market.funding import funding_forecast
 from allocator.market.instruments import instruments as build_instruments
 from allocator.market.instruments import newest_tiers, tiers_in_usd
+from allocator.market.memory import Memory
 from allocator.market.rules import Placed, cushion_rates, margin_scheme
 from allocator.market.scheme import Scheme, bracket_scheme
 from allocator.market.sense import check_amount, check_horizon, check_ticks, unmet_names
@@ -50,36 +51,61 @@ USD = ex.USD
 
 
 def build_market(
-    loaded: LoadedScenario, snapshot: SnapshotData, covariance_estimator: CovarianceEstimator | None = None
+    loaded: LoadedScenario,
+    snapshot: SnapshotData,
+    covariance_estimator: CovarianceEstimator | None = None,
+    memory: Memory | None = None,
 ) -> Market:
     """Assemble the market at the scenario's `as_of` from what the snapshot knew then.
 
     A `covariance_estimator` with scikit-learn's interface (`fit`, `covariance_`) takes the place of
-    `forecasts.assets.method`; give the market it makes to `allocate`.
+    `forecasts.assets.method`; give the market it makes to `allocate`. With one `memory` for many scenarios
+    of one snapshot, the slow stages are computed again only where something they depend on differs.
     Raises `DataError` naming everything missing, stale or inconsistent.
     """
     scenario = loaded.scenario
     check_horizon(loaded)
     as_of = scenario.when(snapshot.newest)
-    tables = known(dict(snapshot.tables), as_of)
-    findings = Findings()
+    findings, stage = Findings(), (Memory(0) if memory is None else memory).stage
+    tables = stage("known", findings, lambda _: known(dict(snapshot.tables), as_of), snapshot, as_of)
     for name in ("holdings", "positions", "collateral"):
         ex.check_known(snapshot.tables[name], name, as_of, findings)
         ex.check_age(tables[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
     for name in ("positions", "collateral"):
         ex.unknown_accounts(tables[name], name, scenario, findings)
-    listings = select(loaded, tables, as_of, findings, snapshot.from_tables)
+    # Of venues, what decides which instruments take part: the rest may change without choosing again.
+    venues = tuple((name, v.exchange, v.account, v.margin) for name, v in scenario.venues.items())
+    horizons, max_age, impact = scenario.horizons, scenario.snapshot.max_age, scenario.objective.impact
+    listings = stage(
+        "select",
+        findings,
+        lambda found: select(loaded, tables, as_of, found, snapshot.from_tables),
+        *(tables, snapshot, as_of, horizons, venues, scenario.instruments, max_age, impact.model),
+    )
     if loaded.tables:
         _report_tables(loaded, snapshot, listings, as_of, findings)
     findings.raise_if_any()
-    reference = ex.reference_prices(tables["prices"], as_of, scenario.snapshot.max_age.prices, findings)
-    marks = newest(tables["prices"], ["venue", "symbol"])["price"]
-    stated = newest_tiers(tables["margin_tiers"])
+    usd_prices = stage(
+        "reference",
+        findings,
+        lambda found: ex.reference_prices(tables["prices"], as_of, max_age.prices, found).prices,
+        *(tables, as_of, max_age),
+    )
+    reference = ex.Reference(usd_prices, findings)
+    marks = stage(
+        "marks", findings, lambda _: newest(tables["prices"], ["venue", "symbol"])["price"], tables
+    )
+    stated = stage("tiers", findings, lambda _: newest_tiers(tables["margin_tiers"]), tables)
     tiers = tiers_in_usd(loaded, listings, stated, marks, reference, snapshot.from_tables)
     findings.raise_if_any()
     instruments = build_instruments(loaded, listings, tiers, findings)
     findings.raise_if_any()
-    prices = _prices(listings, instruments, tables["prices"], reference)
+    prices = stage(
+        "prices",
+        findings,
+        lambda found: _prices(listings, instruments, tables["prices"], ex.Reference(usd_prices, found)),
+        *(listings, usd_prices, tables),
+    )
     held = ex.holdings(tables["holdings"], scenario, reference, as_of)
     balances = ex.balances(tables["collateral"], scenario, listings, reference, held.arriving)
     check_ticks(scenario.orders, instruments, prices, findings)
@@ -94,29 +120,47 @@ def build_market(
     wallet = balances.wallet + np.bincount(names.pocket_of, weights=unrealised, minlength=len(names.pockets))
     coins = ex.coin_collateral(names.pockets, wallet, names.pocket_venue, names.assets, len(names.accounts))
     exposure = np.array([held.assets.get(asset, 0.0) for asset in names.assets]) + coins.sum(axis=0)
-    risk, covariance = risk_model(
-        Known(tables["prices"], as_of, scenario.horizons.decision),
-        listings,
-        names.assets,
-        names.currencies,
-        scenario.forecasts,
+    believed, hours = scenario.forecasts, horizons.decision
+    risk, covariance = stage(
+        "risk",
         findings,
-        covariance_estimator,
+        lambda found: risk_model(
+            Known(tables["prices"], as_of, hours),
+            listings,
+            names.assets,
+            names.currencies,
+            believed,
+            found,
+            covariance_estimator,
+        ),
+        *(tables, as_of, hours, listings, names.assets, names.currencies, covariance_estimator),
+        *(believed.assets, believed.basis, believed.currencies),
     )
     findings.raise_if_any()
-    daily = np.sqrt(np.diag(covariance) * 24.0 / scenario.horizons.decision)[names.asset_of]
-    costs = trading_costs(scenario, listings, prices, tables.get("books"), daily, findings)
-    funding = funding_forecast(
-        tables["funding"],
-        [listing for listing in listings if listing.expiry is None],
-        scenario.forecasts,
-        as_of,
-        scenario.horizons.decision,
-        scenario.horizons.holding,
+    daily = np.sqrt(np.diag(covariance) * 24.0 / hours)[names.asset_of]
+    costs = stage(
+        "costs",
         findings,
+        lambda found: trading_costs(scenario, listings, prices, tables.get("books"), daily, found),
+        *(listings, prices, tables, scenario.objective.maker_share, impact),
+        *(daily if impact.model == "square_root" else None, tuple(v.fees for v in scenario.venues.values())),
+    )
+    funding = stage(
+        "funding",
+        findings,
+        lambda found: funding_forecast(
+            tables["funding"],
+            [listing for listing in listings if listing.expiry is None],
+            believed,
+            as_of,
+            hours,
+            horizons.holding,
+            found,
+        ),
+        *(tables, listings, believed.funding, as_of, horizons),
     )
     findings.raise_if_any()
-    premiums, horizons = index_premiums(instruments, prices, reference), scenario.horizons
+    premiums = index_premiums(instruments, prices, reference)
     funding = with_carry(funding, listings, premiums, as_of, horizons.decision, horizons.holding)
     tell_of_rolls(listings, as_of, horizons.holding, findings)
     haircut, haircut_tiers = ex.haircuts(scenario, names.pockets, findings)

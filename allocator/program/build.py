@@ -42,7 +42,7 @@ class Program:
     ) -> None:
         self.market = market
         self.shape: Structure = structure(market)
-        self.slots = Slots(_numbers(market, self.shape), vary, shifts)
+        self.slots = Slots(numbers(market, self.shape), vary, shifts)
         self.variables: Variables = declare(market, self.shape, self.slots, needs_turnover(market))
         margins, tied = {}, list(self.variables.rows)
         required = requirements.Rows(market, self.shape, self.slots, self.variables, tied, {})
@@ -69,7 +69,7 @@ class Program:
         shape = structure(market)
         if not same_structure(self.shape, shape):
             raise StructureChanged("instruments, limits or bounds are of another shape")
-        self.slots.update(_numbers(market, shape))
+        self.slots.update(numbers(market, shape))
         self.market = market
 
     def _limit(self, rows: Rows) -> LimitRow:
@@ -142,5 +142,6 @@ class Program:
         return weight * self._risk() + rest
 
 
-def _numbers(market: Market, shape: Structure) -> dict[str, Vector]:
+def numbers(market: Market, shape: Structure) -> dict[str, Vector]:
+    """Every number of the program by name: coefficients, and the bounds of limits."""
     return {**coefficients(market, shape), **bounds(market)}

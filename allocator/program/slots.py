@@ -52,8 +52,18 @@ class Slots:
         self._parameters[name] = parameter
         return parameter
 
-    def update(self, values: Mapping[str, Vector]) -> None:
-        """Set every parameter; raise `StructureChanged` if a constant would have to change."""
+    @property
+    def parameters(self) -> Mapping[str, cp.Parameter]:
+        """The parameters of the compiled program by name."""
+        return self._parameters
+
+    @property
+    def values(self) -> Mapping[str, Vector]:
+        """The numbers last put in, constants included."""
+        return self._values
+
+    def check(self, values: Mapping[str, Vector]) -> None:
+        """Raise `StructureChanged` if these numbers would change a constant or the shape of a parameter."""
         if values.keys() != self._values.keys():
             raise StructureChanged(f"coefficients {sorted(values.keys() ^ self._values.keys())}")
         for name, value in values.items():
@@ -62,6 +72,10 @@ class Slots:
             # A number that the program never asked for, such as a bound that is a box, may be anything.
             if name in self._constants and not np.array_equal(value, self._values[name]):
                 raise StructureChanged(f"{name} is compiled as a constant; declare it as varying")
+
+    def update(self, values: Mapping[str, Vector]) -> None:
+        """Set every parameter; raise `StructureChanged` if a constant would have to change."""
+        self.check(values)
         for name, parameter in self._parameters.items():
             parameter.value = np.asarray(values[name], dtype=float)
         self._values = dict(values)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import cvxpy as cp
 import numpy as np
 
 from allocator.errors import Infeasible, SolverFailed
-from allocator.market.types import Decision, Index
+from allocator.market.types import Decision, Index, Market
 from allocator.program.build import Program
 from allocator.program.coefficients import COST
 from allocator.program.conflict import conflict
@@ -74,7 +74,7 @@ def solve(program: Program, solver: str = SOLVER, conflicts: bool = True) -> Sol
         )
     if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
         raise SolverFailed(f"{solver} ended with status {problem.status}")
-    return _read(program)
+    return read(program, program.market, _solved(program))
 
 
 def _runaways(program: Program, solver: str) -> str:
@@ -109,50 +109,68 @@ def attempt(problem: cp.Problem, solver: str) -> None:
         raise SolverFailed(f"{solver}: {failure}") from failure
 
 
-def _read(program: Program) -> Solution:
-    book, v = program.market.book_usd, program.variables
-    transfers = (
-        np.asarray(v.transfers.value, dtype=float).ravel() if program.market.transfers.routes else np.zeros(0)
-    )
-    decision = Decision(np.asarray(v.positions.value, dtype=float) * book, np.maximum(transfers, 0.0) * book)
+@dataclass(frozen=True)
+class Values:
+    """Where to read an optimum from: values of variables and duals of constraints, in program units."""
+
+    value: Callable[[cp.Variable], Vector]
+    dual: Callable[[cp.Constraint], Vector]
+    objective: float
+    solver: str
+    iterations: int
+
+
+def _solved(program: Program) -> Values:
+    """The optimum that CVXPY put into the program's variables and constraints."""
     stats = program.problem.solver_stats
-    return Solution(
-        decision=decision,
-        multipliers=Multipliers(
-            limits={name: value * COST for name, value in _duals(program).items()},
-            lower=_spread(program.lower, program.shape.boxed_below, len(decision.positions)) * COST,
-            upper=_spread(program.upper, program.shape.boxed_above, len(decision.positions)) * COST,
-        ),
-        breaches=_breaches(program),
-        objective_usd=float(program.problem.value) * book * COST,
+    return Values(
+        value=lambda variable: np.asarray(variable.value, dtype=float),
+        dual=lambda row: np.asarray(0.0 if row.dual_value is None else row.dual_value, dtype=float),
+        objective=float(program.problem.value),
         solver=stats.solver_name,
         iterations=int(stats.num_iters or 0),
     )
 
 
-def _duals(program: Program) -> dict[str, Vector]:
+def read(program: Program, market: Market, found: Values) -> Solution:
+    """An optimum in USD; `market` is the one whose numbers were solved."""
+    book, v, n = market.book_usd, program.variables, len(market.instruments)
+    sent = found.value(v.transfers).ravel() if market.transfers.routes else np.zeros(0)
+    return Solution(
+        decision=Decision(found.value(v.positions) * book, np.maximum(sent, 0.0) * book),
+        multipliers=Multipliers(
+            limits={name: value * COST for name, value in _duals(program, found).items()},
+            lower=_spread(program.lower, found, program.shape.boxed_below, n) * COST,
+            upper=_spread(program.upper, found, program.shape.boxed_above, n) * COST,
+        ),
+        breaches=_breaches(program, book, found),
+        objective_usd=found.objective * book * COST,
+        solver=found.solver,
+        iterations=found.iterations,
+    )
+
+
+def _duals(program: Program, found: Values) -> dict[str, Vector]:
     """Duals of each limit's rows by name, in order; and of the pieces of margin groups and pockets."""
-    found: dict[str, list[Vector]] = {}
+    by_name: dict[str, list[Vector]] = {}
     for row in program.limits:
-        dual = np.atleast_1d(np.asarray(row.constraint.dual_value, dtype=float))
-        found.setdefault(row.rows.name, []).append(np.maximum(dual, 0.0))
+        dual = np.atleast_1d(found.dual(row.constraint))
+        by_name.setdefault(row.rows.name, []).append(np.maximum(dual, 0.0))
     for name, rows in program.pieces.items():
-        priced = [np.zeros(1) if row.dual_value is None else np.ravel(row.dual_value) for row in rows]
-        found[name] = [np.maximum(dual, 0.0) for dual in priced]
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+        by_name[name] = [np.maximum(np.ravel(found.dual(row)), 0.0) for row in rows]
+    return {name: np.concatenate(parts) for name, parts in by_name.items()}
 
 
-def _breaches(program: Program) -> dict[str, Vector]:
-    found: dict[str, list[Vector]] = {}
+def _breaches(program: Program, book: float, found: Values) -> dict[str, Vector]:
+    by_name: dict[str, list[Vector]] = {}
     for row in program.limits:
         if row.breach is not None:
-            value = np.atleast_1d(np.asarray(row.breach.value, dtype=float)) * program.market.book_usd
-            found.setdefault(row.rows.name, []).append(value)
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+            by_name.setdefault(row.rows.name, []).append(np.atleast_1d(found.value(row.breach)) * book)
+    return {name: np.concatenate(parts) for name, parts in by_name.items()}
 
 
-def _spread(constraint: cp.Constraint | None, where: Index, n: int) -> Vector:
+def _spread(constraint: cp.Constraint | None, found: Values, where: Index, n: int) -> Vector:
     result = np.zeros(n)
-    if constraint is not None and constraint.dual_value is not None:
-        result[where] = np.maximum(np.asarray(constraint.dual_value, dtype=float), 0.0)
+    if constraint is not None:
+        result[where] = np.maximum(found.dual(constraint), 0.0)
     return result

@@ -1,0 +1,66 @@
+"""Stages of building a market, remembered: a sweep rebuilds only what its overrides touch.
+
+A stage is a function of inputs that are all named. Scenario parts, numbers, texts and arrays count by their
+content, anything else (tables, listings) by identity: it is itself the remembered result of an earlier stage.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from datetime import datetime
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import BaseModel
+
+from allocator.market.universe import Findings
+
+T = TypeVar("T")
+
+
+class Memory:
+    """The last `size` results of each stage, with the notices that came with them; `size` 0 keeps none."""
+
+    def __init__(self, size: int = 16) -> None:
+        self._size = size
+        self._kept: dict[str, OrderedDict[Hashable, tuple[Any, list[str], object]]] = {}
+
+    def stage(self, name: str, findings: Findings, make: Callable[[Findings], T], *inputs: object) -> T:
+        """What `make` returns for these inputs, computed only where it is not remembered.
+
+        Its notices are told each time. A result with problems is not kept: they cite lines of one scenario.
+        """
+        if self._size == 0:
+            return make(findings)
+        kept = self._kept.setdefault(name, OrderedDict())
+        key = _key(inputs)
+        if key in kept:
+            kept.move_to_end(key)
+            result, notices, _ = kept[key]
+            findings.notices += notices
+            return result  # type: ignore[no-any-return]
+        own = Findings()
+        made = make(own)
+        findings.notices += own.notices
+        findings.problems += own.problems
+        if not own.problems:
+            # Inputs are kept too: an identity names nothing once its object is gone.
+            kept[key] = (made, own.notices, inputs)
+            if len(kept) > self._size:
+                kept.popitem(last=False)
+        return made
+
+
+def _key(value: object) -> Hashable:
+    if isinstance(value, BaseModel):
+        return type(value), value.model_dump_json()
+    if value is None or isinstance(value, str | int | float | bool | datetime):
+        return type(value), value
+    if isinstance(value, np.ndarray):
+        return value.shape, str(value.dtype), value.tobytes()
+    if type(value) is tuple:  # one of named fields is a thing of its own
+        return tuple(_key(item) for item in value)
+    if isinstance(value, Mapping) and all(isinstance(item, BaseModel) for item in value.values()):
+        return tuple((name, _key(item)) for name, item in value.items())
+    return "identity", id(value)

@@ -1,0 +1,125 @@
+"""Solvers that take the program's data as they are and update them in place.
+
+PIQP (Schwan, Jiang, Kuhn, Jones, *PIQP: A Proximal Interior-Point Quadratic Programming Solver*, 2023) is the
+fastest found for quadratic programs but proves no infeasibility; Clarabel (Goulart and Chen, 2024) takes cones.
+Whatever does not end optimal here is judged by `allocator.program.solve`.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import clarabel
+import numpy as np
+
+from allocator.market.types import Index, Matrix
+from allocator.program.parametric import Cell, Cones, Parametric, Pattern, Point
+from models.arrays import Vector
+
+TOLERANCE = 1e-10
+# An inaccurate optimum is judged by the audit, as `solve` leaves it to.
+_OPTIMAL = ("Solved", "AlmostSolved")
+
+
+class Backend(Protocol):
+    """One solver's memory for cells of one pattern."""
+
+    def solve(self, cell: Cell, constant: float) -> Point | None:
+        """The optimum, or None where the solver did not reach one. `constant` adds to the objective."""
+
+
+def backend(form: Parametric, name: str) -> Backend:
+    """The solver of this name. Raises ValueError where PIQP is asked for a program with cones."""
+    if name == "CLARABEL":
+        return Clarabel(form.quadratic, form.rows, form.cones)
+    if name == "PIQP" and not form.cones.second_order:
+        return Piqp(form.quadratic, form.rows, form.cones)
+    raise ValueError(f"{name} does not take this program")
+
+
+def fastest(form: Parametric) -> str:
+    """PIQP for a quadratic program, Clarabel for one with cones."""
+    return "CLARABEL" if form.cones.second_order else "PIQP"
+
+
+class Clarabel:
+    """Symbolic factorisation kept; numbers updated in place."""
+
+    def __init__(self, quadratic: Pattern, rows: Pattern, cones: Cones) -> None:
+        self._quadratic, self._rows = quadratic, rows
+        self._cones = [
+            *([clarabel.ZeroConeT(cones.zero)] if cones.zero else []),
+            *([clarabel.NonnegativeConeT(cones.nonnegative)] if cones.nonnegative else []),
+            *(clarabel.SecondOrderConeT(size) for size in cones.second_order),
+        ]
+        self._settings = clarabel.DefaultSettings()
+        self._settings.verbose = False
+        # Presolve drops rows by their numbers, after which data cannot be updated.
+        self._settings.presolve_enable = False
+        self._settings.max_threads = 1
+        for name in ("tol_gap_abs", "tol_gap_rel", "tol_feas"):
+            setattr(self._settings, name, TOLERANCE)
+        self._solver: clarabel.DefaultSolver | None = None
+
+    def solve(self, cell: Cell, constant: float) -> Point | None:
+        """The optimum, or None."""
+        if self._solver is None:
+            p, a = self._quadratic.matrix(cell.p), self._rows.matrix(cell.a)
+            self._solver = clarabel.DefaultSolver(p, cell.q, a, cell.b, self._cones, self._settings)
+        else:
+            self._solver.update(P=cell.p, q=cell.q, A=cell.a, b=cell.b)
+        found = self._solver.solve()
+        if str(found.status) not in _OPTIMAL:
+            return None
+        x, z = np.asarray(found.x), np.asarray(found.z)
+        return Point(x, z, float(found.obj_val) + constant, "CLARABEL", int(found.iterations))
+
+
+class Piqp:
+    """Equalities and inequalities apart; rows of one variable stay rows, so that each keeps its own dual."""
+
+    def __init__(self, quadratic: Pattern, rows: Pattern, cones: Cones) -> None:
+        import piqp  # only where a program is solved with it
+
+        self._quadratic, self._equalities = quadratic, cones.zero
+        self._equal, self._in_equal = _some_rows(rows, 0, cones.zero)
+        self._less, self._in_less = _some_rows(rows, cones.zero, rows.shape[0])
+        self._solver = piqp.SparseSolver()
+        settings = self._solver.settings
+        settings.verbose = False
+        for name in ("eps_abs", "eps_rel", "eps_duality_gap_abs", "eps_duality_gap_rel"):
+            setattr(settings, name, TOLERANCE)
+        self._solved = piqp.PIQP_SOLVED
+        self._last: Cell | None = None
+
+    def solve(self, cell: Cell, constant: float) -> Point | None:
+        """The optimum, or None."""
+        e, last = self._equalities, self._last
+        matrices: dict[str, Matrix] = {}
+        if last is None or not np.array_equal(cell.p, last.p):
+            matrices["P"] = self._quadratic.matrix(cell.p)
+        if last is None or not np.array_equal(cell.a, last.a):
+            matrices["A"] = self._equal.matrix(cell.a[self._in_equal])
+            matrices["G"] = self._less.matrix(cell.a[self._in_less])
+        put = self._solver.setup if last is None else self._solver.update
+        put(**matrices, c=cell.q, b=cell.b[:e], h_u=cell.b[e:])
+        self._last = cell
+        status = self._solver.solve()
+        found = self._solver.result
+        if status != self._solved:
+            return None
+        z = np.concatenate([found.y, found.z_u])
+        return Point(
+            np.array(found.x), z, float(found.info.primal_obj) + constant, "PIQP", int(found.info.iter)
+        )
+
+
+def _some_rows(rows: Pattern, start: int, end: int) -> tuple[Pattern, Index]:
+    """The pattern of rows [start, end), and which entries of the whole are in it."""
+    kept = np.flatnonzero((rows.indices >= start) & (rows.indices < end))
+    columns: Vector = np.repeat(np.arange(rows.shape[1]), np.diff(rows.indptr))
+    counts = np.bincount(columns[kept], minlength=rows.shape[1])
+    pattern = Pattern(
+        rows.indices[kept] - start, np.append(0, np.cumsum(counts)), (end - start, rows.shape[1])
+    )
+    return pattern, kept
