@@ -1,8 +1,9 @@
 """Solvers that take the program's data as they are and update them in place.
 
-PIQP (Schwan, Jiang, Kuhn, Jones, *PIQP: A Proximal Interior-Point Quadratic Programming Solver*, 2023) is the
-fastest found for quadratic programs but proves no infeasibility; Clarabel (Goulart and Chen, 2024) takes cones.
-Whatever does not end optimal here is judged by `allocator.program.solve`.
+PIQP (Schwan, Jiang, Kuhn and Jones, *PIQP: A Proximal Interior-Point Quadratic Programming Solver*, 2023) is
+the fastest found for quadratic programs but proves no infeasibility; Clarabel (Goulart and Chen, *Clarabel:
+An interior-point solver for conic programs with quadratic objectives*, 2024) takes cones too. Whatever does
+not end optimal here is judged by `allocator.program.solve`.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from typing import Protocol
 
 import clarabel
 import numpy as np
+import scipy.sparse as sp
 
-from allocator.market.types import Index, Matrix
+from allocator.market.types import Index
 from allocator.program.parametric import Cell, Cones, Parametric, Pattern, Point
 from models.arrays import Vector
 
@@ -79,7 +81,7 @@ class Piqp:
     """Equalities and inequalities apart; rows of one variable stay rows, so that each keeps its own dual."""
 
     def __init__(self, quadratic: Pattern, rows: Pattern, cones: Cones) -> None:
-        import piqp  # only where a program is solved with it
+        import piqp  # type: ignore[import-untyped]  # only where a program is solved with it
 
         self._quadratic, self._equalities = quadratic, cones.zero
         self._equal, self._in_equal = _some_rows(rows, 0, cones.zero)
@@ -95,7 +97,7 @@ class Piqp:
     def solve(self, cell: Cell, constant: float) -> Point | None:
         """The optimum, or None."""
         e, last = self._equalities, self._last
-        matrices: dict[str, Matrix] = {}
+        matrices: dict[str, sp.csc_matrix] = {}
         if last is None or not np.array_equal(cell.p, last.p):
             matrices["P"] = self._quadratic.matrix(cell.p)
         if last is None or not np.array_equal(cell.a, last.a):

@@ -94,9 +94,7 @@ class Parametric:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        data, chain, inverse = program.problem.get_problem_data(
-            cp.CLARABEL, enforce_dpp=True, solver_opts={}
-        )
+        data, chain, inverse = program.problem.get_problem_data(cp.CLARABEL, enforce_dpp=True, solver_opts={})
         form = data[cp.settings.PARAM_PROB]
         dims = form.cone_dims
         if dims.exp or dims.psd or dims.p3d or dims.pnd:

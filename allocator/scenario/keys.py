@@ -45,7 +45,8 @@ _PART = re.compile(r'\[(\d+)\]|(\.?)(?:"([^"]*)"|([^."\[\]]+))')
 @dataclass(frozen=True)
 class Shape:
     """What may stand at one place: a model (`fields`), a map of names (`entries`), a list (`items`), a
-    union told apart by `kind` (`kinds`), or a value; `choices` are fixed texts allowed there.
+    union told apart by `kind` (`kinds`), or a value; `choices` are fixed texts allowed there. `read` and
+    `to_text` are those of a quantity with a unit.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Shape:
     nullable: bool = False
     bounds: tuple[str, ...] = ()
     to_text: Callable[[float], str] | None = None
+    read: Callable[[object], float] | None = None
     doc: str = ""
     name: str = ""
 
@@ -188,12 +190,14 @@ def _of_union(members: tuple[Any, ...], metadata: tuple[object, ...]) -> Shape:
 def _of_value(kind: object, metadata: tuple[object, ...]) -> Shape:
     label, write = _PLAIN[kind]
     to_text: Callable[[float], str] | None = None
+    read: Callable[[object], float] | None = None
     for item in metadata:
         if isinstance(item, BeforeValidator) and item.func in _UNITS:
             label, write = _UNITS[item.func]
+            read = item.func  # type: ignore[assignment]
         if isinstance(item, PlainSerializer):
             to_text = item.func  # type: ignore[assignment]
-    return Shape(label, write, bounds=_bounds(metadata, to_text), to_text=to_text)
+    return Shape(label, write, bounds=_bounds(metadata, to_text), to_text=to_text, read=read)
 
 
 def _flat(metadata: Iterable[object]) -> list[object]:

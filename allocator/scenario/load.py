@@ -25,11 +25,13 @@ from allocator.scenario.merge import (
     merge,
     overlay_body,
     overlay_order,
+    put,
 )
 from allocator.scenario.messages import problems_of
 from allocator.scenario.reference import json_schema, reference_markdown
 from allocator.scenario.schema import Scenario
 from allocator.scenario.source import KeyPath, Node, Origin, Plain, name_beside, plain, read_file, walk
+from allocator.scenario.sweep import NOTHING, Variant, sweep_block
 
 if TYPE_CHECKING:
     from allocator.venues.table import VenueTable
@@ -85,7 +87,7 @@ class LoadedScenario:
 
 
 @dataclass(frozen=True)
-class _Files:
+class Files:
     """The chain of files, the lowest base first, with the folder behind each file's name."""
 
     trees: list[Node]
@@ -101,12 +103,30 @@ def load_scenario(
     Raises ScenarioError with every problem found, each with its ``file:line``. Nothing is executed, and only
     the scenario, the files it extends and the venue tables it names are read.
     """
-    path = Path(path)
-    files = _read_chain(path)
-    tree, tables, notes = _with_tables(files, overlays, sets)
+    files = read_chain(Path(path))
+    return resolve(files, Asked(Path(path), tuple(overlays), tuple(sets), snapshot))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is laid upon the file. `variant` comes last: its overlays, then its values by path."""
+
+    path: Path
+    overlays: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    snapshot: Path | None = None
+    variant: Variant = NOTHING
+
+
+def resolve(files: Files, asked: Asked) -> LoadedScenario:
+    """Merge and validate what was read. Raises ScenarioError with every problem found."""
+    path, snapshot = asked.path, asked.snapshot
+    tree, tables, notes = _with_tables(files, asked)
     main = Origin(files.main, 1)
     scenario, invalid = _validated(tree, main)
     problems = [*notes.problems, *invalid, *check(tree, main)]
+    if asked.variant == NOTHING:  # else it is the sweep that asks
+        problems += sweep_block(files.trees).problems
     if problems or scenario is None:
         raise ScenarioError(sorted(dict.fromkeys(problems), key=_by_line))
     origins = {where: item.touched for where, item in walk(tree) if where} | notes.removed
@@ -138,7 +158,7 @@ def _leaves(value: Plain, path: KeyPath) -> Iterator[tuple[KeyPath, Plain]]:
         yield path, value
 
 
-def _read_chain(path: Path) -> _Files:
+def read_chain(path: Path) -> Files:
     """Follow ``extends`` from the main file down to its lowest base."""
     name, where, named_at = path.name, path, None
     trees: list[Node] = []
@@ -154,18 +174,16 @@ def _read_chain(path: Path) -> _Files:
         folders[name] = where.parent
         base = tree.entries().get("extends")
         if base is None:
-            return _Files(trees, folders, path.name)
+            return Files(trees, folders, path.name)
         if not isinstance(base.value, str) or not base.value:
             raise ScenarioError([Problem(str(base.origin), "extends: write the path of one scenario file")])
         name, where, named_at = name_beside(name, base.value), where.parent / base.value, str(base.origin)
 
 
-def _with_tables(
-    files: _Files, overlays: Sequence[str], sets: Sequence[str]
-) -> tuple[Node, Mapping[str, VenueTable], Notes]:
+def _with_tables(files: Files, asked: Asked) -> tuple[Node, Mapping[str, VenueTable], Notes]:
     """The merged scenario, its venue tables below every other layer, and what merging found."""
     notes = Notes()
-    tree = _merged(files, overlays, sets, notes, default_layer())
+    tree = _merged(files, asked, notes, default_layer())
     entries = tree.entries().get("venues")
     if entries is None or not any("table" in entry.entries() for entry in entries.entries().values()):
         return tree, {}, notes
@@ -175,11 +193,11 @@ def _with_tables(
     # Merged again from the bottom: only now is known which tables lie there, for any layer may name one, and
     # any layer may change or remove what they give.
     notes = Notes()
-    tree = _merged(files, overlays, sets, notes, under(default_layer(), tree, tables))
+    tree = _merged(files, asked, notes, under(default_layer(), tree, tables))
     return tree, tables, notes
 
 
-def _merged(files: _Files, names: Sequence[str], sets: Sequence[str], notes: Notes, lowest: Node) -> Node:
+def _merged(files: Files, wanted: Asked, notes: Notes, lowest: Node) -> Node:
     tree = lowest
     overlays: dict[str, Node] = {}
     for layer in files.trees:
@@ -188,12 +206,17 @@ def _merged(files: _Files, names: Sequence[str], sets: Sequence[str], notes: Not
         tree = merge(tree, Node(body, layer.origin, layer.touched), notes)
     check_overlays(overlays, notes)
     asked = Notes()
-    for _, overlay in overlay_order([(name, "--overlay") for name in names], overlays, asked):
+    names = [(name, "--overlay") for name in wanted.overlays]
+    names += [(name, str(origin)) for name, origin in wanted.variant.overlays]
+    for _, overlay in overlay_order(names, overlays, asked):
         tree = merge(tree, overlay_body(overlay), notes)
     # Circles and unknown names inside the files are known already; what remains is what was asked for here.
-    notes.problems += [problem for problem in asked.problems if problem.source == "--overlay"]
-    for text in sets:
+    sources = {source for _, source in names}
+    notes.problems += [problem for problem in asked.problems if problem.source in sources]
+    for text in wanted.sets:
         tree = apply_set(tree, text, notes)
+    for path, value in wanted.variant.values:
+        tree = put(tree, path, value, notes)
     return tree
 
 
@@ -252,7 +275,7 @@ def _time(value: object) -> datetime:
     return time.astimezone(UTC)
 
 
-def _snapshot_folder(scenario: Scenario, tree: Node, files: _Files) -> Path | None:
+def _snapshot_folder(scenario: Scenario, tree: Node, files: Files) -> Path | None:
     """The folder named in the scenario, relative to the file that names it (with ``--set``: to here)."""
     if scenario.snapshot.folder is None:
         return None

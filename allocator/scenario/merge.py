@@ -18,7 +18,7 @@ from allocator.scenario.source import KeyPath, Node, Origin, from_plain, node, p
 
 DEFAULT = Origin("default")
 SET = Origin("--set")
-LAYER_KEYS = ("extends", "overlays")
+LAYER_KEYS = ("extends", "overlays", "sweep")
 _SEGMENT = re.compile(r'"([^"]+)"|([^."\[\]=]+)')
 
 
@@ -170,23 +170,21 @@ def _kind_keys(tree: Node, shape: Shape) -> set[str]:
 def apply_set(tree: Node, text: str, notes: Notes) -> Node:
     """Apply one ``dotted.key=value``; the value is YAML, such as ``[a, b]`` or ``{move: -30%}``."""
     path, value = _parse_set(text, notes)
-    if value is None or not path or not _may_set(tree, path, notes):
+    return tree if value is None or not path else put(tree, path, value, notes)
+
+
+def put(tree: Node, path: tuple[str, ...], value: Node, notes: Notes) -> Node:
+    """Lay one value upon the tree where ``path`` leads; its origin is that of the mistakes it makes."""
+    if not _may_set(tree, path, value.origin, notes):
         return tree
     for key in reversed(path):
-        value = node({key: value}, SET)
+        value = node({key: value}, value.origin)
     return merge(tree, value, notes)
 
 
 def _parse_set(text: str, notes: Notes) -> tuple[tuple[str, ...], Node | None]:
-    path: list[str] = []
-    position = 0
-    while (match := _SEGMENT.match(text, position)) is not None:
-        path.append(match[1] or match[2].strip())
-        position = match.end()
-        if text[position : position + 1] != ".":
-            break
-        position += 1
-    if match is None or text[position : position + 1] != "=":
+    path, position = _segments(text)
+    if not path or text[position : position + 1] != "=":
         notes.add(SET, f"cannot read {text!r}; write dotted.key=value, for example objective.maker_share=50%")
         return (), None
     if not text[position + 1 :].strip():
@@ -200,10 +198,29 @@ def _parse_set(text: str, notes: Notes) -> tuple[tuple[str, ...], Node | None]:
         return (), None
 
 
-def _may_set(tree: Node, path: tuple[str, ...], notes: Notes) -> bool:
+def key_path(text: str) -> tuple[str, ...] | None:
+    """The path of a dotted key as ``--set`` takes it; None where the text is none."""
+    path, position = _segments(text)
+    return tuple(path) if path and position == len(text) else None
+
+
+def _segments(text: str) -> tuple[list[str], int]:
+    """Keys of a dotted path, and where in the text it ends; none where a dot leads nowhere."""
+    path: list[str] = []
+    position = 0
+    while (match := _SEGMENT.match(text, position)) is not None:
+        path.append(match[1] or match[2].strip())
+        position = match.end()
+        if text[position : position + 1] != ".":
+            return path, position
+        position += 1
+    return [], position
+
+
+def _may_set(tree: Node, path: tuple[str, ...], source: Origin, notes: Notes) -> bool:
     """Descend along ``path``: every named entry on the way must be there, and no list may be."""
     if path[0] in (*LAYER_KEYS, "use"):
-        notes.add(SET, f"{path[0]} cannot be set; write it in a file, or choose overlays with --overlay")
+        notes.add(source, f"{path[0]} cannot be set; write it in a file, or choose overlays with --overlay")
         return False
     current: Node | None = tree
     shape: Shape | None = scenario_shape()
@@ -211,12 +228,12 @@ def _may_set(tree: Node, path: tuple[str, ...], notes: Notes) -> bool:
         known = current.entries() if current is not None else {}
         if shape is not None and shape.entries is not None and key not in known:
             here = dotted(path[: depth + 1])
-            notes.add(SET, f"{here}: no such entry; {suggest(key, known)} To add it, write {here}={{...}}")
+            notes.add(source, f"{here}: no such entry; {suggest(key, known)} To add it, write {here}={{...}}")
             return False
         current = known.get(key)
         shape = None if shape is None else shape.child(key)
         if current is not None and isinstance(current.value, list):
             here = dotted(path[: depth + 1])
-            notes.add(SET, f"{here} is a list, which is replaced whole; write {here}=[...]")
+            notes.add(source, f"{here} is a list, which is replaced whole; write {here}=[...]")
             return False
     return True

@@ -11,6 +11,7 @@ from allocator.scenario.emit import flow_text
 from allocator.scenario.keys import Shape, scenario_shape
 from allocator.scenario.schema import DEFAULT_LIMITS, Scenario
 from allocator.scenario.source import Plain
+from allocator.scenario.sweep import Sweep
 
 Json: TypeAlias = dict[str, Plain]
 _PARTIAL = "Partial"
@@ -93,6 +94,7 @@ def _layer_keys() -> Json:
     return {
         "extends": {"type": "string", "description": "The scenario file this one starts from."},
         "overlays": overlays,
+        "sweep": Sweep.model_json_schema(ref_template="#/properties/sweep/$defs/{model}"),
     }
 
 
