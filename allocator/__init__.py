@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from allocator.scenario.load import LoadedScenario
     from allocator.scenario.load import load_scenario as load
     from allocator.scenario.schema import Scenario
+    from allocator.sweeps.run import Sweep, sweep
 
 __all__ = [
     "Allocation",
@@ -49,9 +50,11 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "SolverFailed",
+    "Sweep",
     "allocate",
     "load",
     "reconcile",
+    "sweep",
 ]
 
 _HOMES = {
@@ -62,6 +65,8 @@ _HOMES = {
     "Reconciliation": "allocator.orders.reconcile",
     "reconcile": "allocator.orders.stored",
     "Scenario": "allocator.scenario.schema",
+    "Sweep": "allocator.sweeps.run",
+    "sweep": "allocator.sweeps.run",
 }
 
 

@@ -23,10 +23,12 @@ _COMMANDS = {
     "orders": "orders:run",
     "schema": "show:schema",
     "show": "show:run",
+    "sweep": "sweep:run",
 }
 _ORDERS = "take fills back (reconcile), or write orders in another form (export)"
 _EPILOG = """exit codes: 0 done; 2 bad usage or scenario; 3 infeasible; 4 bad, stale or missing data;
-5 solver or audit failed; 6 refused by a pre-trade check; 1 a bug; 130 interrupted"""
+5 solver or audit failed; 6 refused by a pre-trade check; 7 some cells of a sweep are not optimal;
+1 a bug; 130 interrupted"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,16 +117,27 @@ def _parser() -> argparse.ArgumentParser:
         ("allocate", "solve a scenario: positions, transfers, orders, audit, in a run folder"),
         ("check", "read scenario and tables and say what is missing, stale or odd"),
         ("show", "print the resolved scenario"),
+        ("sweep", "solve every cell of the scenario's sweep: one table, also where it was stopped"),
     ):
         command = commands.add_parser(name, help=text, description=text, parents=[common], allow_abbrev=False)
         _scenario_options(command)
-        if name == "allocate":
+        if name in ("allocate", "sweep"):
             command.add_argument(
                 "--out",
                 type=Path,
                 default=Path("runs"),
                 metavar="DIR",
                 help="parent of run folders (default: runs)",
+            )
+        if name == "sweep":
+            command.add_argument(
+                "--workers",
+                type=int,
+                metavar="N",
+                help="processes (default: one a core; 1: none beside this)",
+            )
+            command.add_argument(
+                "--solver", choices=("piqp", "clarabel"), help="default: piqp, and clarabel for cones"
             )
         if name == "show":
             command.add_argument(

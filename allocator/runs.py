@@ -112,7 +112,11 @@ def _unwritable(out: Path, error: OSError | str) -> ScenarioError:
 
 
 def write(
-    out: Path, run: str, files: Mapping[str, str], facts: Mapping[str, object], suffix: str = ""
+    out: Path,
+    run: str,
+    files: Mapping[str, str | bytes],
+    facts: Mapping[str, object],
+    suffix: str = "",
 ) -> Run:
     """Write a run folder whole: to a hidden folder first, then renamed in one step.
 
@@ -128,15 +132,15 @@ def write(
         "python": platform.python_version(),
         "platform": platform.platform(),
         **facts,
-        "files": {name: _sha256(text.encode()) for name, text in sorted(files.items())},
+        "files": {name: _sha256(_bytes(content)) for name, content in sorted(files.items())},
     }
     sealed = json.dumps({**manifest, _SEAL: _seal(manifest)}, indent=2) + "\n"
     # Not named by process id: those repeat in containers that share a disk.
     partial = out / f"{_PARTIAL}{run}-{secrets.token_hex(8)}"
     try:
         partial.mkdir()
-        for name, text in {**files, MANIFEST: sealed}.items():
-            _write_durably(partial / name, text)
+        for name, content in {**files, MANIFEST: sealed}.items():
+            _write_durably(partial / name, _bytes(content))
         _sync(partial)
         try:
             partial.rename(out / f"{run}{suffix}")
@@ -153,9 +157,13 @@ def write(
     return Run(out / f"{run}{suffix}", manifest)
 
 
-def _write_durably(path: Path, text: str) -> None:
-    with path.open("x", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+def _bytes(content: str | bytes) -> bytes:
+    return content.encode() if isinstance(content, str) else content
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
 

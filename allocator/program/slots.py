@@ -58,6 +58,11 @@ class Slots:
         return self._parameters
 
     @property
+    def constants(self) -> frozenset[str]:
+        """Names of the numbers that are compiled in."""
+        return frozenset(self._constants)
+
+    @property
     def values(self) -> Mapping[str, Vector]:
         """The numbers last put in, constants included."""
         return self._values

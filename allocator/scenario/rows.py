@@ -12,7 +12,7 @@ from random import Random as Stream
 
 from allocator.errors import Problem, ScenarioError
 from allocator.scenario.emit import flow_text
-from allocator.scenario.keys import Shape, dotted, scenario_shape
+from allocator.scenario.keys import Shape, scenario_shape
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.merge import key_path
 from allocator.scenario.source import Node, from_plain, plain

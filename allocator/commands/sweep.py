@@ -1,0 +1,45 @@
+"""`hedge sweep`: every cell of a scenario's `sweep`, as tables."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from allocator.errors import Problem, ScenarioError
+from allocator.stdout import say
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Compute or go on; exit 0, or 7 where some cell is not optimal."""
+    if arguments.workers is not None and arguments.workers < 1:
+        raise ScenarioError([Problem("--workers", "write a number of processes, at least 1")])
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from allocator.sweeps.plan import make_plan
+    from allocator.sweeps.run import run_plan
+
+    overlays = [name.strip() for names in arguments.overlays for name in names.split(",") if name.strip()]
+    solver = None if arguments.solver is None else arguments.solver.upper()
+    plan = make_plan(arguments.scenario, overlays, arguments.sets, arguments.snapshot, solver)
+    columns = (TextColumn("cells"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    quiet = arguments.quiet > 0 or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
+        task = bar.add_task("cells", total=len(plan.cells.cells))
+        done = run_plan(plan, arguments.out, arguments.workers, lambda count: bar.advance(task, count))
+    text = done.run.text("result.json")
+    if arguments.json:
+        say(text)
+        return done.exit_code
+    result = json.loads(text)
+    counts = ", ".join(f"{count:,} {status}" for status, count in result["by_status"].items())
+    lines = [f"{result['scenario']}: {result['cells']:,} cells: {counts}", f"  {done.run.folder}"]
+    if done.exit_code:
+        failed = done.cells[done.cells["status"] != "optimal"]
+        shown = failed.head(5)
+        lines += [f"  {name}: {reason}" for name, reason in zip(shown["name"], shown["reason"], strict=True)]
+        if len(failed) > len(shown):
+            lines.append(f"  and {len(failed) - len(shown):,} more in cells.parquet")
+    say("\n".join(lines) + "\n")
+    return done.exit_code

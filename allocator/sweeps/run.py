@@ -1,0 +1,214 @@
+"""Run a sweep: chunks of cells over processes, each finished chunk kept, the tables joined in the end."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from allocator.errors import DataError, HedgeError
+from allocator.market.build import build_market
+from allocator.market.memory import Memory
+from allocator.market.types import Market
+from allocator.runs import LOG, Run, find, make_parent, write
+from allocator.scenario.cells import Cell
+from allocator.scenario.load import resolved_yaml
+from allocator.sweeps import store
+from allocator.sweeps.fast import Answer, Solver
+from allocator.sweeps.plan import Plan, make_plan
+from allocator.sweeps.records import Records, types
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CHUNK = 16  # cells that a kill may lose, per process
+FAILED = 7
+SCHEMA_VERSION = 1
+Told = Callable[[int], None]
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep: its run folder and its tables."""
+
+    run: Run
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """A row a cell: overrides, status, objective, risk, venue margins, binding limits."""
+        return self._table("cells")
+
+    @property
+    def positions(self) -> pd.DataFrame:
+        """A row a position of each optimal cell."""
+        return self._table("positions")
+
+    @property
+    def limits(self) -> pd.DataFrame:
+        """A row a binding limit of each optimal cell, with its price."""
+        return self._table("limits")
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 7 where some cell is not optimal."""
+        return self.run.exit_code
+
+    def _table(self, name: str) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.read_parquet(self.run.folder / f"{name}.parquet")
+
+
+def sweep(
+    scenario: Path | str,
+    *,
+    overlays: Sequence[str] = (),
+    sets: Sequence[str] = (),
+    snapshot: Path | None = None,
+    out: Path | str = "runs",
+    workers: int | None = None,
+    solver: str | None = None,
+) -> Sweep:
+    """Solve every cell of a scenario's `sweep` and keep the tables in a run folder below `out`.
+
+    `workers` is the number of processes, by default one a core; 1 computes here. `solver` is PIQP or CLARABEL;
+    None takes the faster one. Raises `ScenarioError` and `DataError` before the first cell; afterwards a cell
+    that fails is a row with its reason. A sweep that was stopped goes on where it was.
+    """
+    plan = make_plan(scenario, overlays, sets, snapshot, solver)
+    return run_plan(plan, Path(out), workers, lambda _: None)
+
+
+def run_plan(plan: Plan, out: Path, workers: int | None, told: Told) -> Sweep:
+    """Compute what is not yet there; `told` hears how many cells are finished, first those found."""
+    done = find(out, plan.sweep_id)
+    if done is not None:
+        told(len(plan.cells.cells))
+        return Sweep(done)
+    make_parent(out)
+    started = datetime.now(UTC)
+    folder = out / f".sweep-{plan.sweep_id}"
+    folder.mkdir(exist_ok=True)
+    store.clear_partial(folder)
+    there = store.finished(folder)
+    told(len(there))
+    left = [cell.index for cell in plan.cells.cells if cell.index not in there]
+    chunks = [left[k : k + CHUNK] for k in range(0, len(left), CHUNK)]
+    _compute(plan, folder, chunks, workers, told)
+    run = _finish(plan, out, folder, started)
+    shutil.rmtree(folder, ignore_errors=True)
+    return Sweep(run)
+
+
+def _compute(
+    plan: Plan, folder: Path, chunks: Sequence[Sequence[int]], workers: int | None, told: Told
+) -> None:
+    if workers == 1 or len(chunks) < 2:
+        worker = Worker(plan)
+        for chunk in chunks:
+            told(worker.chunk(folder, chunk))
+        return
+    from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
+
+    # Workers read the plan from a file, once each: it holds the tables.
+    shared = folder / f"{secrets.token_hex(8)}.pickle"
+    shared.write_bytes(pickle.dumps(plan))
+    try:
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            pool = Parallel(n_jobs=-1 if workers is None else workers, return_as="generator_unordered")
+            for count in pool(delayed(_in_process)(shared, folder, chunk) for chunk in chunks):
+                told(count)
+    finally:
+        shared.unlink(missing_ok=True)
+
+
+def _in_process(shared: Path, folder: Path, chunk: Sequence[int]) -> int:
+    return _worker(shared).chunk(folder, chunk)
+
+
+@lru_cache(maxsize=1)
+def _worker(shared: Path) -> Worker:
+    return Worker(pickle.loads(shared.read_bytes()))
+
+
+class Worker:
+    """Computes chunks of cells; keeps compiled programs and built parts of markets between them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._swept = types(plan.cells.cells)
+        self._solver = Solver(plan.solver)
+        self._memory = Memory()
+
+    def chunk(self, folder: Path, indices: Sequence[int]) -> int:
+        """Compute cells and keep them as one part; returns how many."""
+        store.write_part(folder, self.records([self._plan.cells.cells[k] for k in indices]), self._swept)
+        return len(indices)
+
+    def records(self, cells: Sequence[Cell]) -> Records:
+        """The rows of some cells."""
+        records, markets = Records(), [self._market(cell) for cell in cells]
+        there = [market for market in markets if isinstance(market, Market)]
+        answers = iter(self._solver.solve(there))
+        for cell, market in zip(cells, markets, strict=True):
+            if isinstance(market, Market):
+                records.add(cell, market, next(answers))
+            else:
+                records.add(cell, None, market)
+        return records
+
+    def _market(self, cell: Cell) -> Market | HedgeError:
+        loaded, tables = self._plan.scenario(cell)
+        try:
+            return build_market(loaded, tables, memory=self._memory)
+        except HedgeError as error:
+            return error
+
+
+def _finish(plan: Plan, out: Path, folder: Path, started: datetime) -> Run:
+    tables = {name: store.joined(folder, name) for name in store.TABLES}
+    if len(tables["cells"]) != len(plan.cells.cells):
+        raise DataError(f"{folder}: parts of this sweep were changed; move the folder away and run again")
+    counts = Counter(tables["cells"]["status"].to_pylist())
+    code = 0 if set(counts) <= {"optimal"} else FAILED
+    name = plan.cells.base.scenario.name
+    result = {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": plan.sweep_id,
+        "scenario": name,
+        "status": "optimal" if code == 0 else "some_failed",
+        "cells": len(plan.cells.cells),
+        "by_status": dict(sorted(counts.items())),
+        "swept": list(types(plan.cells.cells)),
+    }
+    log.info("sweep %s of %s: %s", plan.sweep_id, name, result["by_status"])
+    finished = datetime.now(UTC)
+    entry = {"time": finished.isoformat(timespec="milliseconds"), "level": "info", "message": "finished"}
+    files: dict[str, str | bytes] = {
+        **{f"{name}.parquet": store.parquet_bytes(table) for name, table in tables.items()},
+        "result.json": json.dumps(result, indent=2) + "\n",
+        "scenario.resolved.yaml": resolved_yaml(plan.cells.base.scenario),
+        LOG: json.dumps(entry) + "\n",
+    }
+    facts = {
+        "status": result["status"],
+        "exit_code": code,
+        "started_at": started.isoformat(timespec="milliseconds"),
+        "finished_at": finished.isoformat(timespec="milliseconds"),
+        "tables": {},
+        "solver": plan.solver,
+    }
+    return write(out, plan.sweep_id, files, facts)
+
+
+__all__ = ["Answer", "Sweep", "Worker", "run_plan", "sweep"]
