@@ -82,29 +82,35 @@ class _Rows:
     def blocks(self) -> list[list[Row]]:
         """The rows of each block that is there; none where something is wrong."""
         self._check_keys()
+        self._check_count()
+        if self.problems:
+            return []
         axes = {block: [self._axis(k, a) for k, a in self._entries(block)] for block in ("grid", "zip")}
-        lengths = [len(axis) for axis in axes["zip"]]
-        if len(set(lengths)) > 1:
-            message = (
-                f"sweep.zip: {', '.join(map(str, lengths))} values do not go in step; write as many each"
-            )
-            self._add(self._place("zip"), message)
-        random, stated = self.sweep.random, len(self.sweep.list) or 1
-        count = math.prod(len(axis) for axis in axes["grid"]) * (lengths[0] if lengths else 1) * stated
-        count *= 1 if random is None else random.draws
-        if count > self.sweep.max_cells:
-            message = f"sweep: {count:,} cells are more than sweep.max_cells of {self.sweep.max_cells:,}"
-            self._add(self.tree, f"{message}; sweep less, or write a larger max_cells")
+        random = self.sweep.random
+        drawn = None if random is None else self._drawn(random)
         if self.problems:
             return []
         blocks = [[_together(rows) for rows in itertools.product(*axes["grid"])]]
-        if lengths:
+        if axes["zip"]:
             blocks.append([_together(rows) for rows in zip(*axes["zip"], strict=True)])
-        if random is not None:
-            blocks.append(self._drawn(random))
+        if drawn is not None:
+            blocks.append(drawn)
         if self.sweep.list:
             blocks.append(self._listed())
         return blocks
+
+    def _check_count(self) -> None:
+        """Refuse too many cells before any is made, and lists that do not go in step."""
+        lengths = {block: [_length(axis) for _, axis in self._entries(block)] for block in ("grid", "zip")}
+        step = lengths["zip"]
+        if len(set(step)) > 1:
+            message = f"sweep.zip: {', '.join(map(str, step))} values do not go in step; write as many"
+            self._add(self._place("zip"), message)
+        count = math.prod(lengths["grid"]) * max(step, default=1) * (len(self.sweep.list) or 1)
+        count *= 1 if self.sweep.random is None else self.sweep.random.draws
+        if count > self.sweep.max_cells:
+            message = f"sweep: {count:,} cells are more than sweep.max_cells of {self.sweep.max_cells:,}"
+            self._add(self.tree, f"{message}; sweep less, or write a larger max_cells")
 
     def _add(self, place: Node, message: str) -> None:
         self.problems.append(Problem(str(place.origin), message))
@@ -220,6 +226,12 @@ class _Rows:
                 Row(values, told_by=tuple(values)) if name is None else Row(values, (str(name.value),))
             )
         return rows
+
+
+def _length(axis: Node) -> int:
+    if isinstance(axis.value, list):
+        return len(axis.value)
+    return Range.model_validate(plain(axis), strict=True).steps
 
 
 def _between(first: float, last: float, share: float, spacing: Spacing) -> float:

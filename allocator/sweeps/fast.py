@@ -79,7 +79,7 @@ class Solver:
         return [answers[place] for place in range(len(markets))]
 
     def _for(self, group: Sequence[_Met]) -> _Compiled:
-        """The program of this group's structure, compiled anew where more varies than it has parameters for."""
+        """The program of this group's structure, compiled anew where more varies than is a parameter."""
         first = group[0]
         known = next((c for c in self._compiled if first.like(c.program.shape, c.program.slots.values)), None)
         base = first.numbers if known is None else known.program.slots.values

@@ -85,7 +85,10 @@ class _Reader:
         key = table_key(loaded)
         if key not in self.tables:
             self.tables[key] = read_tables(loaded)
-        exclude = {"snapshot": {"folder"}, "venues": {"__all__": {"table"}}, "description": True}
-        digest = hashlib.sha256(loaded.scenario.model_dump_json(exclude=exclude).encode())
+        values = loaded.scenario.model_dump(mode="json", exclude={"description": True})
+        del values["snapshot"]["folder"]
+        for venue in values["venues"].values():
+            del venue["table"]
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
         digest.update(json.dumps(dict(self.tables[key].digests), sort_keys=True).encode())
         return digest.hexdigest()[:16]

@@ -81,9 +81,10 @@ def sweep(
 ) -> Sweep:
     """Solve every cell of a scenario's `sweep` and keep the tables in a run folder below `out`.
 
-    `workers` is the number of processes, by default one a core; 1 computes here. `solver` is PIQP or CLARABEL;
-    None takes the faster one. Raises `ScenarioError` and `DataError` before the first cell; afterwards a cell
-    that fails is a row with its reason. A sweep that was stopped goes on where it was.
+    `workers` is the number of processes, by default one a core; 1 computes here. `solver` is PIQP or
+    CLARABEL; None takes PIQP for quadratic programs, Clarabel for those with cones. Raises `ScenarioError`
+    and `DataError` before the first cell; afterwards a cell that fails is a row with its reason. A sweep that
+    was stopped goes on where it was.
     """
     plan = make_plan(scenario, overlays, sets, snapshot, solver)
     return run_plan(plan, Path(out), workers, lambda _: None)
