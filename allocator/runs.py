@@ -140,7 +140,7 @@ def write(
     try:
         partial.mkdir()
         for name, content in {**files, MANIFEST: sealed}.items():
-            _write_durably(partial / name, _bytes(content))
+            _write_durably(partial / name, content)
         _sync(partial)
         try:
             partial.rename(out / f"{run}{suffix}")
@@ -161,9 +161,9 @@ def _bytes(content: str | bytes) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def _write_durably(path: Path, content: str | bytes) -> None:
     with path.open("xb") as file:
-        file.write(content)
+        file.write(_bytes(content))
         file.flush()
         os.fsync(file.fileno())
 

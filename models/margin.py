@@ -116,9 +116,12 @@ def maintenance_margins(notional_usd: Vector, schedules: Schedules) -> Vector:
     """Maintenance margin of many instruments by bracket look-up: notionals (n,) or (n, M) >= 0, same out."""
     size = non_negative("notional_usd", notional_usd)
     column = size.reshape(len(schedules.rates), -1)
-    bracket = np.sum(column[:, :, None] >= schedules.floors_usd[:, None, :], axis=2) - 1
-    rate = np.take_along_axis(schedules.rates, bracket, axis=1)
-    margin = rate * column - np.take_along_axis(schedules.deductions_usd, bracket, axis=1)
+    # Few brackets, many notionals: floor by floor is faster than one array of all comparisons.
+    bracket = np.full(column.shape, -1)
+    for floor in schedules.floors_usd.T:
+        bracket += column >= floor[:, None]
+    row = np.arange(len(column))[:, None]
+    margin = schedules.rates[row, bracket] * column - schedules.deductions_usd[row, bracket]
     return np.asarray(margin.reshape(size.shape), dtype=np.float64)
 
 

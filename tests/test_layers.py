@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 HEAVY = {"cvxpy", "numpy", "pandas", "scipy", "pyarrow", "rich", "pydantic"}
-SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp"}
+SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp", "piqp"}
 
 # Data flow one way: no part imports one that comes after it. Parts not named here are shared formulas.
 ORDER = (
@@ -32,6 +32,7 @@ MAY_IMPORT_LATE = {
     ("explain", "allocation"),
     ("orders", "openpyxl"),
     ("models", "sklearn"),
+    ("program", "piqp"),
 }
 
 
