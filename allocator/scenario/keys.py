@@ -141,7 +141,7 @@ def _of_model(model: type[BaseModel]) -> Shape:
     for name, info in model.model_fields.items():
         default = info.get_default(call_default_factory=True) if not info.is_required() else PydanticUndefined
         shape = _of(hints[name], ())
-        keys[name] = Key(shape, info.is_required(), default, info.description or "")
+        keys[info.alias or name] = Key(shape, info.is_required(), default, info.description or "")
     return Shape("map", "a map of keys", fields=keys, doc=(model.__doc__ or "").strip(), name=model.__name__)
 
 

@@ -11,7 +11,7 @@ from allocator.scenario.emit import flow_text
 from allocator.scenario.keys import Shape, scenario_shape
 from allocator.scenario.schema import DEFAULT_LIMITS, Scenario
 from allocator.scenario.source import Plain
-from allocator.scenario.sweep import Sweep
+from allocator.scenario.sweep import Sweep, sweep_shape
 
 Json: TypeAlias = dict[str, Plain]
 _PARTIAL = "Partial"
@@ -47,6 +47,27 @@ it), the file itself, its overlays in the order given with `--overlay`, then eac
 `hedge show --origin` prints each value with the file and line that set it.
 """
 
+_SWEEP = """
+## `sweep`
+
+Which values keys take, cell by cell, for `hedge sweep`. Keys are dotted, as for `--set`; `overlay` takes
+names of overlays, lists of them, or `null` for none. `grid` is every combination, `zip` goes in step,
+`random` draws, `list` states cells one by one (`name` names one); blocks combine, every row of each with
+every row of the others. An axis is a list of values, or `{from: $8m, to: $12m, steps: 5}`, evenly spaced,
+both ends included (`spacing: log`: evenly in ratio).
+
+```yaml
+sweep:
+  grid:
+    limits.gross.max: {from: $8m, to: $12m, steps: 5}
+    overlay: [null, cautious]
+  list:
+    - {name: as today}
+    - {name: worse crash, stresses.crash.move: -50%}
+```
+
+"""
+
 
 def json_schema() -> Json:
     """The JSON Schema (draft 2020-12) of a scenario file. A file that extends another may leave keys out."""
@@ -77,8 +98,13 @@ def json_schema() -> Json:
         "if": {"required": ["extends"]},
         "then": {"$ref": f"#/$defs/{_PARTIAL}Scenario"},
         "else": root,
-        "$defs": {**definitions, **partial},
+        "$defs": {**definitions, **partial, **_sweep_definitions()},
     }
+
+
+def _sweep_definitions() -> Json:
+    sweep = Sweep.model_json_schema()
+    return {**sweep.pop("$defs"), "Sweep": sweep}
 
 
 def _names(description: str) -> Json:
@@ -94,7 +120,7 @@ def _layer_keys() -> Json:
     return {
         "extends": {"type": "string", "description": "The scenario file this one starts from."},
         "overlays": overlays,
-        "sweep": Sweep.model_json_schema(ref_template="#/properties/sweep/$defs/{model}"),
+        "sweep": {"$ref": "#/$defs/Sweep"},
     }
 
 
@@ -188,7 +214,7 @@ def reference_markdown() -> str:
             parts += _kinds(name, target)
         else:
             parts += [f"{_one_line(target.doc)}\n\n", *_table(_rows(name, key.shape))]
-    return "".join(parts)
+    return "".join([*parts, _SWEEP, *_table(_rows("sweep", sweep_shape().fields["sweep"].shape))])
 
 
 def _kinds(name: str, shape: Shape) -> list[str]:
@@ -216,6 +242,7 @@ def _top_rows(shape: Shape) -> Iterator[tuple[str, str, str, str]]:
         "`{}`",
         "Partial scenarios by name, each with an optional `use: [names]`.",
     )
+    yield "sweep", "map", "none", "Values by dotted key, cell by cell, for `hedge sweep`."
 
 
 def _rows(path: str, shape: Shape) -> Iterator[tuple[str, str, str, str]]:

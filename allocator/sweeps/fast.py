@@ -73,7 +73,12 @@ class Solver:
         answers: dict[int, Answer | HedgeError] = {}
         for group in _groups(markets):
             compiled = self._for(group)
-            data = compiled.form.data([met.numbers for met in group])
+            try:
+                data = compiled.form.data([met.numbers for met in group])
+            except ValueError:
+                # Numbers of some cell overflow; the plain path says of each what becomes of it.
+                answers |= {met.place: plainly(compiled.program, met.market) for met in group}
+                continue
             for met, cell, constant in zip(group, data.cells(), data.d.tolist(), strict=True):
                 answers[met.place] = _answer(compiled, met, cell, constant)
         return [answers[place] for place in range(len(markets))]

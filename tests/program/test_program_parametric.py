@@ -9,7 +9,7 @@ from random_markets import ANYTHING, PLAIN, Wish, random_market, random_spec
 from specs import limit, objective, single_asset
 
 from allocator.audit import audit
-from allocator.errors import Infeasible
+from allocator.errors import HedgeError, Infeasible
 from allocator.program.backends import backend, fastest
 from allocator.program.build import Program, numbers
 from allocator.program.parametric import Parametric
@@ -149,6 +149,14 @@ def test_numbers_that_are_not_finite_are_refused():
     values = {**numbers(build(BASE), program.shape), "funding.cost": np.full(3, np.nan)}
     with pytest.raises(ValueError, match="not finite"):
         Parametric(program).data([values])
+
+
+def test_numbers_that_overflow_fail_their_cell_alone():
+    market = build(BASE)
+    huge = replace(market, funding=replace(market.funding, cost=np.full(3, 1e305)))
+    good, bad = Solver().solve([market, huge])
+    assert isinstance(good, Answer)
+    assert isinstance(bad, HedgeError)
 
 
 def test_piqp_takes_no_cones():

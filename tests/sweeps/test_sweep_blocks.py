@@ -2,12 +2,14 @@
 
 import math
 
+import jsonschema
 import pytest
 from scenario_texts import MINIMAL, line_of
 
 from allocator.errors import ScenarioError
 from allocator.scenario.cells import load_cells
-from allocator.scenario.load import load_scenario
+from allocator.scenario.load import json_schema, load_scenario
+from allocator.scenario.source import parse, plain
 
 OVERLAYS = (
     "overlays:\n  calm: {objective: {risk_aversion_per_usd: 1.0e-7}}\n  tight: {limits: {btc: {max: $50k}}}\n"
@@ -192,3 +194,13 @@ def test_a_sweep_changes_nothing_for_other_commands(tmp_path):
     path.write_text(MINIMAL + "sweep: {grid: 5}\n")
     with pytest.raises(ScenarioError, match=r"sweep\.grid"):
         load_scenario(path)
+
+
+def test_editors_know_the_block():
+    validator = jsonschema.Draft202012Validator(json_schema())
+    draws = "random: {draws: 1, seed: 2, keys: {a: {choose: [1]}}}"
+    block = f"sweep: {{grid: {{a.b: [1], c: {{from: $1, to: $2, steps: 3}}}}, {draws}}}\n"
+    good = plain(parse(MINIMAL + block, "swept.yaml"))
+    assert [error.message for error in validator.iter_errors(good) if "sweep" in error.absolute_path] == []
+    bad = plain(parse(MINIMAL + "sweep: {grid: {a.b: 1}, cells: 3}\n", "swept.yaml"))
+    assert not validator.is_valid(bad)
