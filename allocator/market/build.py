@@ -92,9 +92,7 @@ def build_market(
         *(tables, as_of, max_age),
     )
     reference = ex.Reference(usd_prices, findings)
-    marks = stage(
-        "marks", findings, lambda _: newest(tables["prices"], ["venue", "symbol"])["price"], tables
-    )
+    marks = stage("marks", findings, lambda _: newest(tables["prices"], ["venue", "symbol"])["price"], tables)
     stated = stage("tiers", findings, lambda _: newest_tiers(tables["margin_tiers"]), tables)
     tiers = tiers_in_usd(loaded, listings, stated, marks, reference, snapshot.from_tables)
     findings.raise_if_any()
