@@ -212,13 +212,13 @@ def _checked(
 
 
 def _result(a: Allocation) -> Json:
-    from allocator import result
+    from allocator import result, result_tables
     from allocator.explain.alternatives import doing_nothing
     from allocator.explain.explanation import price_rows
 
     multipliers = a.solution.multipliers
     prices = result.Prices(multipliers.limits, multipliers.lower, multipliers.upper)
-    return {
+    found = {
         **result.header(a.run_id, a.scenario.scenario.name, a.market, a.status),
         "solver": {"name": a.solution.solver, "iterations": a.solution.iterations, "fallback": None},
         "objective": result.objective(a.market, a.audit, a.solution.decision),
@@ -237,5 +237,9 @@ def _result(a: Allocation) -> Json:
         "instruments": result.instruments(a.market),
         "checks": [check.as_json() for check in a.checks],
         "release": terms(a.scenario.scenario.orders.checks, a.market, a.orders, a.scenario.origin),
+        "carry": result_tables.carry(a.market, a.rounded.decision.positions),
+        "data": result_tables.data(a.market),
         "notices": list(a.market.notices),
     }
+    curve = result_tables.equity_by_price(a.market, a.rounded.decision, found["venues"])
+    return {**found, "summary": result_tables.summary(found), "equity_by_price": curve}

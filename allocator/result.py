@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from allocator import evaluate
+from allocator import evaluate, outlook
 from allocator.audit.audit import Audit, breach_cost
 from allocator.audit.limits import LimitValues
 from allocator.errors import HedgeError, Infeasible, Problem
@@ -141,6 +141,7 @@ def risk(market: Market, x: Vector) -> Json:
     hedged = evaluate.variances(market, x)
     unhedged = sum(evaluate.variances(market, np.zeros(len(x))).values())
     delta = evaluate.deltas(market, x)
+    before = evaluate.deltas(market, market.positions.usd)
     by_asset = variance_by_asset(market.risk, delta, x, market.asset_of)
     parts = _exposure_by_kind(market)
     total = sum(hedged.values())
@@ -156,11 +157,20 @@ def risk(market: Market, x: Vector) -> Json:
                 "exposure_by_kind_usd": {kind: usd(value) for kind, value in parts[asset].items()},
                 "positions_usd": usd(delta[a] - market.exposure[a]),
                 "net_delta_usd": usd(delta[a]),
+                "previous_net_delta_usd": usd(before[a]),
                 "variance_share": number(by_asset[a] / total) if total > 0 else None,
             }
             for a, asset in enumerate(market.assets)
         ],
         "by_source": {source: usd(math.sqrt(variance)) for source, variance in hedged.items()},
+        "by_venue": [
+            {"name": account.name, "variance_share": number(own / total) if total > 0 else None}
+            for account, own in zip(
+                market.accounts, outlook.basis_variance_by_venue(market, x).tolist(), strict=True
+            )
+        ],
+        "loss_99_unhedged_usd": usd(outlook.gaussian_loss(math.sqrt(unhedged))),
+        "loss_99_hedged_usd": usd(outlook.gaussian_loss(math.sqrt(total))),
         "currency_exposure": {
             currency: usd(amount)
             for currency, amount in zip(
@@ -302,6 +312,7 @@ def venues(market: Market, decision: Decision) -> list[Json]:
     state = evaluate.venues(market, decision, "true")
     moves = evaluate.liquidation_moves(market, decision)
     surplus = state.equity - state.maintenance_margin
+    distances = outlook.distances(market, decision)
     rows = []
     for v, account in enumerate(market.accounts):
         equity, required = float(state.equity[0, v]), float(state.maintenance_margin[0, v])
@@ -318,6 +329,10 @@ def venues(market: Market, decision: Decision) -> list[Json]:
                 "maintenance_margin_usd": usd(required),
                 "margin_ratio": number(required / equity) if equity > 0 else None,
                 "liquidation_move": number(min(near, key=abs)) if near else None,
+                "cushion_usd": usd(distances[v].cushion_usd),
+                "cushion_sd_usd": usd(distances[v].sd_usd),
+                "cushion_sigmas": None if distances[v].sigmas is None else number(distances[v].sigmas),
+                "liquidation_probability": number(distances[v].probability),
                 "worst_stress": market.stresses.names[worst] if stressed else None,
                 "worst_stress_equity_usd": usd(state.equity[worst, v]) if stressed else None,
                 "worst_stress_maintenance_margin_usd": usd(state.maintenance_margin[worst, v])

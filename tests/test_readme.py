@@ -63,7 +63,7 @@ def out(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def result(out) -> Mapping[str, Any]:
     assert main(["allocate", str(ROOT / "scenarios/daily.yaml"), "--out", str(out)]) == 0
-    (run,) = out.iterdir()
+    (run,) = (path for path in out.iterdir() if path.is_dir())
     return json.loads((run / "result.json").read_text(encoding="utf-8"))
 
 

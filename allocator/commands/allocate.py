@@ -81,6 +81,7 @@ def _compute(
     from allocator.market.build import build_market
     from allocator.orders.release import WITHHELD
     from allocator.result import failure, header, to_text
+    from allocator.result_tables import data
 
     log.info("scenario %s, tables %s", scenario.scenario.name, ", ".join(sorted(tables.digests)))
     for note in tables.notes:
@@ -114,6 +115,7 @@ def _compute(
         result = {
             **header(name, scenario.scenario.name, market, error.status),
             **failure(error),
+            "data": data(market),
             "notices": list(market.notices),
         }
     withheld = any(outcome.outcome == "failed" for outcome in outcomes)

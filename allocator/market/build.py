@@ -11,6 +11,7 @@ import pandas as pd
 
 from allocator.errors import Problem
 from allocator.market import exposures as ex
+from allocator.market.ages import table_ages
 from allocator.market.boxes import fixed_sides, position_boxes
 from allocator.market.costs import trading_costs
 from allocator.market.dated import index_premiums, tell_of_rolls, with_carry
@@ -36,7 +37,7 @@ from allocator.market.types import (
     Positions,
     Prices,
 )
-from allocator.market.universe import Findings, Listing, known, newest, select
+from allocator.market.universe import INDEX, Findings, Listing, known, newest, select
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import Scenario
 from allocator.snapshot.read import SnapshotData
@@ -234,6 +235,13 @@ def build_market(
         limits=limits,
         notices=tuple(findings.notices),
         holdings=held.entries,
+        ages=table_ages(
+            tables,
+            [(row.exchange, row.symbol) for row in instruments]
+            + [(INDEX, f"{coin}/{USD}") for coin in (*names.assets, *names.currencies)],
+            as_of,
+            scenario.snapshot.max_age,
+        ),
     )
     return with_headroom(market)
 

@@ -14,6 +14,7 @@ from datetime import datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from allocator.market.ages import TableAge
 from allocator.market.scheme import Scheme
 from allocator.scenario.schema import Limit, Objective
 from models.arrays import Vector
@@ -297,6 +298,7 @@ class Market:
     limits: tuple[LimitSpec, ...]
     notices: tuple[str, ...]
     holdings: tuple[Holding, ...] = ()
+    ages: tuple[TableAge, ...] = ()
 
     @property
     def horizon_share(self) -> float:

@@ -233,6 +233,6 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def only_run(out: Path) -> Path:
-    """The one run folder."""
-    (folder,) = out.iterdir()
+    """The one run folder; reports lie beside it."""
+    (folder,) = (path for path in out.iterdir() if path.is_dir())
     return folder

@@ -17,7 +17,8 @@ INTERRUPTED = (130, -signal.SIGINT)  # the shell shows an interpreter that SIGIN
 
 def verified(out: Path) -> list[Path]:
     """Every visible folder is a whole run."""
-    found = [path for path in out.iterdir() if not path.name.startswith(".")] if out.exists() else []
+    seen = [path for path in out.iterdir() if not path.name.startswith(".")] if out.exists() else []
+    found = [path for path in seen if path.is_dir()]
     for folder in found:
         assert runs.find(out, folder.name) is not None
     return found
