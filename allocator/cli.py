@@ -21,6 +21,7 @@ _COMMANDS = {
     "check": "check:run",
     "explain": "explain:run",
     "orders": "orders:run",
+    "report": "report:run",
     "schema": "show:schema",
     "show": "show:run",
     "sweep": "sweep:run",
@@ -139,6 +140,10 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--solver", choices=("piqp", "clarabel"), help="default: piqp, and clarabel for cones"
             )
+        if name == "allocate":
+            command.add_argument(
+                "--no-report", action="store_true", help="do not write the page <run id>.html beside the run"
+            )
         if name == "show":
             command.add_argument(
                 "--origin", action="store_true", help="each value with the file and line that set it"
@@ -150,6 +155,11 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_options(explain, "scenario file, or the folder of a finished run")
     explain.add_argument("other", type=Path, nargs="?", metavar="run", help="a later run to compare with")
     _orders(commands.add_parser("orders", help=_ORDERS, description=_ORDERS, allow_abbrev=False), common)
+    text = "write the page of finished runs, one self-contained HTML file each, beside the run"
+    report = commands.add_parser("report", help=text, description=text, parents=[common], allow_abbrev=False)
+    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
+    report.add_argument("--out", type=Path, metavar="FILE", help="write the page of one run here instead")
+    report.add_argument("--json", action="store_true", help="print errors to stdout as JSON")
     schema = commands.add_parser(
         "schema", help="print the JSON Schema of scenario files", parents=[common], allow_abbrev=False
     )

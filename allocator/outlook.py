@@ -5,6 +5,7 @@ Plain formulas on a decision, as in `evaluate`; nothing here is optimised. Amoun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -39,12 +40,12 @@ class Distance:
     """One venue's cushion, equity minus maintenance margin, against how uncertain it is.
 
     `sd_usd` is over the decision horizon (prices, basis and currencies together), `sigmas` their quotient,
-    None without any risk; `probability` that the cushion touches 0 within the horizon, by first passage.
+    infinite without any risk; `probability` that the cushion touches 0 within the horizon, by first passage.
     """
 
     cushion_usd: float
     sd_usd: float
-    sigmas: float | None
+    sigmas: float
     probability: float
 
 
@@ -56,7 +57,7 @@ def distances(market: Market, decision: Decision) -> list[Distance]:
     for v in range(len(market.accounts)):
         sd = cushion(market, decision, v, market.decision_hours).sd
         usd = float(left[v])
-        sigmas = usd / sd if sd > 0 else None
+        sigmas = usd / sd if sd > 0 else math.copysign(math.inf, usd)
         found.append(Distance(usd, sd, sigmas, first_passage_probability(usd, sd)))
     return found
 

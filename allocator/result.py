@@ -331,7 +331,7 @@ def venues(market: Market, decision: Decision) -> list[Json]:
                 "liquidation_move": number(min(near, key=abs)) if near else None,
                 "cushion_usd": usd(distances[v].cushion_usd),
                 "cushion_sd_usd": usd(distances[v].sd_usd),
-                "cushion_sigmas": None if distances[v].sigmas is None else number(distances[v].sigmas),
+                "cushion_sigmas": number(distances[v].sigmas),
                 "liquidation_probability": number(distances[v].probability),
                 "worst_stress": market.stresses.names[worst] if stressed else None,
                 "worst_stress_equity_usd": usd(state.equity[worst, v]) if stressed else None,

@@ -1,4 +1,4 @@
-"""Parts of `result.json` that pages and pictures are made of: carry, equity against price, data, a summary."""
+"""Parts of `result.json` that pages and pictures are made of: carry, equity by price, data, totals."""
 
 from __future__ import annotations
 

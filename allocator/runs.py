@@ -157,6 +157,24 @@ def write(
     return Run(out / f"{run}{suffix}", manifest)
 
 
+def write_file(file: Path, text: str) -> None:
+    """Write a file beside runs, in one step: what was there stays until all of it is written.
+
+    Raises `ScenarioError` where it cannot be written.
+    """
+    partial = file.with_name(f"{_PARTIAL}{file.name}-{secrets.token_hex(8)}")
+    try:
+        _write_durably(partial, text)
+        partial.replace(file)
+        _sync(file.parent)
+    except OSError as error:
+        raise ScenarioError(
+            [Problem("--out", f"{file}: {error.strerror}; name a file that can be written")]
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def _bytes(content: str | bytes) -> bytes:
     return content.encode() if isinstance(content, str) else content
 
@@ -184,7 +202,10 @@ def _clear_dead(out: Path) -> None:
     for left in out.glob(f"{_PARTIAL}*"):
         try:
             if time.time() - left.stat().st_mtime > _DEAD_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
+                if left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.unlink()
         except FileNotFoundError:
             continue  # another process cleared it first
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocator.commands import loaded as load_arguments
 from allocator.commands.handover import ORDERS, SCHEDULE, gate
-from allocator.errors import AuditFailed, Infeasible, Refused, SolverFailed
+from allocator.errors import AuditFailed, Infeasible, Refused, ScenarioError, SolverFailed
 from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
 from allocator.snapshot.read import SnapshotData
@@ -61,7 +61,19 @@ def run(arguments: argparse.Namespace) -> int:
             outcomes = gate(arguments.out, name, json.loads(done.text("result.json")), _orders(done))
     finally:
         package.removeHandler(journal)
+    if not arguments.no_report:
+        _report(done)
     return _print(done, outcomes, arguments.json)
+
+
+def _report(done: Run) -> None:
+    """Write the page beside the run; the run stands without it, so a failure is only told."""
+    from allocator.commands.report import write_page
+
+    try:
+        log.info("report in %s", write_page(done))
+    except ScenarioError as error:
+        log.warning("no report was written: %s", error)
 
 
 def _compute(

@@ -1,0 +1,43 @@
+"""`hedge report`: the page of each finished run, written beside it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from allocator.errors import DataError, Problem, ScenarioError
+from allocator.runs import Run, find, write_file
+from allocator.stdout import say
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Verify every run first, then write every page and name it; exit 0."""
+    if arguments.out is not None and len(arguments.runs) > 1:
+        raise ScenarioError(
+            [Problem("--out", "names one file; leave it out to write each page beside its run")]
+        )
+    found = [_finished(folder) for folder in arguments.runs]
+    for done in found:
+        say(f"{write_page(done, arguments.out)}\n")
+    return 0
+
+
+def write_page(done: Run, file: Path | None = None) -> Path:
+    """Write the page of a run, whole or not at all: beside its folder, or to `file`.
+
+    Raises `ScenarioError` where the file cannot be written.
+    """
+    from allocator.report.page import page
+
+    # Not `with_suffix`: what follows a dot in the folder's name belongs to its name.
+    target = done.folder.with_name(f"{done.folder.name}.html") if file is None else file
+    write_file(target, page(done))
+    return target
+
+
+def _finished(folder: Path) -> Run:
+    whole = folder.resolve()
+    done = find(whole.parent, whole.name)
+    if done is None:
+        raise DataError([Problem(str(folder), "is no finished run: name a run folder such as runs/<run id>")])
+    return done

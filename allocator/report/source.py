@@ -1,0 +1,41 @@
+"""What a page is made from: the files of one finished run, nothing else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+
+from allocator.report.nodes import Node
+from allocator.runs import MANIFEST, Run
+
+
+@dataclass(frozen=True)
+class Source:
+    """The result, the manifest, and the orders and their schedule as rows of text (empty without any)."""
+
+    result: Node
+    manifest: Node
+    orders: Node
+    schedule: Node
+
+    @classmethod
+    def of(cls, run: Run) -> Source:
+        """Read the files of a run that was verified."""
+        return cls(
+            Node(json.loads(run.text("result.json")), "result.json#"),
+            Node(json.loads(run.text(MANIFEST)), f"{MANIFEST}#"),
+            _rows(run, "orders.csv"),
+            _rows(run, "schedule.csv"),
+        )
+
+    @property
+    def status(self) -> str:
+        """The run's own word, `refused` where its orders were withheld."""
+        return str(self.manifest["status"])
+
+
+def _rows(run: Run, name: str) -> Node:
+    exists = (run.folder / name).exists()
+    return Node(list(csv.DictReader(io.StringIO(run.text(name)))) if exists else [], f"{name}#")
