@@ -33,6 +33,7 @@ MAY_IMPORT_LATE = {
     ("orders", "openpyxl"),
     ("models", "sklearn"),
     ("program", "piqp"),
+    ("report", "plotly"),
 }
 
 

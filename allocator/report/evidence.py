@@ -45,7 +45,7 @@ def limits(result: Node) -> Html:
             tag(row["bound"], numbers.of_unit(row["unit"].value)),
             tag(row["slack"], numbers.of_unit(row["unit"].value)),
             str(row["unit"]),
-            tag(row["shadow_price_usd"], numbers.plain),
+            tag(row["shadow_price_usd"], numbers.price),
             str(row["source"]),
         )
         for row in ranked

@@ -19,7 +19,7 @@ def _signed(shown: str) -> str:
 
 def dollars(value: float) -> str:
     """$1,234; cents below $100."""
-    digits = 0 if abs(value) >= _FINE else 2
+    digits = 0 if abs(value) >= _FINE or value == 0 else 2
     return _signed(f"{'-' if value < 0 else ''}${abs(value):,.{digits}f}")
 
 
@@ -59,6 +59,11 @@ def plain(value: float) -> str:
         shown = f"{value:,.5g}" if abs(value) < 1e4 else f"{value:,.0f}"
         return _signed(shown)
     return _signed(f"{value:.3g}")
+
+
+def price(value: float) -> str:
+    """A shadow price: five digits; what a solver leaves of zero (below 1e-9) is 0."""
+    return "0" if abs(value) < 1e-9 else plain(value)
 
 
 def exact(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 from allocator.report import figures, numbers, svg, table
 from allocator.report.html import Content, Html, el, join
@@ -193,7 +194,11 @@ def orders(source: Source) -> Html:
         parts.append(note("No orders."))
     else:
         parts.append(_orders(source.orders))
+    if source.result.get("sequence", "worst") is not None:
+        parts.append(_sequence(source.result["sequence"]["worst"]))
     parts.append(_transfers(source.result))
+    if source.schedule:
+        parts.append(_schedule(source.schedule))
     parts.append(_withheld(source.result))
     return section("orders", "Orders and transfers", *parts)
 
@@ -244,6 +249,41 @@ def _transfers(result: Node) -> Html:
     ]
     columns = ("from", "to", "currency", ">amount", ">cost", "arrives")
     return table.draw(Table("transfer-list", "Transfers", columns, rows))
+
+
+def _sequence(worst: Node) -> Html:
+    """The tightest moment between the first transfer and the last fill."""
+    where = f" on {worst['venue']}" if worst.get("venue") else ""
+    return note(
+        f"On the way there the tightest state is {worst['state']}{where}: slack ",
+        _usd(worst["slack_usd"]),
+        f" of {worst['limit']}, volatility ",
+        _usd(worst["volatility_usd"]),
+        ".",
+    )
+
+
+def _schedule(rows: Node) -> Html:
+    """When each order is sent in which slices, with the columns of its file."""
+    names = [name for name in rows[0].value if name != "run_id"]
+    number = [all(_is_number(row[name]) for row in rows) for name in names]
+    columns = [f"{'>' if n else ''}{name.replace('_', ' ')}" for name, n in zip(names, number, strict=True)]
+    cells = [
+        [
+            tag(row[name], numbers.exact) if n else str(row[name])
+            for name, n in zip(names, number, strict=True)
+        ]
+        for row in rows
+    ]
+    return table.draw(Table("schedule", "Schedule of slices", columns, cells))
+
+
+def _is_number(node: Node) -> bool:
+    """Whether a cell of a file is a number, or empty."""
+    try:
+        return node.number() is None or isfinite(node.number() or 0.0)
+    except ValueError:
+        return False
 
 
 def _withheld(result: Node) -> Html:

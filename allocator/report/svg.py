@@ -11,7 +11,7 @@ from allocator.report.numbers import Form, dollars, move, shown
 from allocator.report.scale import Scale, scale, short_dollars, short_percent
 
 _WIDTH = 460.0
-_LEFT, _RIGHT, _VALUES = 92.0, 352.0, 456.0  # bars lie between the first two, their values end at the third
+_LEFT, _RIGHT, _VALUES = 92.0, 372.0, 456.0  # bars lie between the first two, their values end at the third
 _LINE, _GAP, _TOP, _FOOT = 17.0, 9.0, 24.0, 22.0
 _PLOT_LEFT, _PLOT_RIGHT, _PLOT_TOP, _PLOT_FOOT, _HEIGHT = 58.0, 450.0, 30.0, 206.0, 246.0
 _LONGEST = 13  # letters of a category that fit
@@ -115,7 +115,9 @@ def _bar(figure: Bars, series: Series, k: int, axis: Scale, y: float) -> Iterato
     if value is not None:
         yield _rect((axis.at(0.0), axis.at(value)), y + 2, _LINE - 4, f"tone-{series.tone}")
         if series.errors and (error := series.errors[k].number()) is not None:
-            yield _line(axis.at(value - error), y + _LINE / 2, axis.at(value + error), y + _LINE / 2, "error")
+            ends = axis.at(value - error), axis.at(value + error)
+            for kind in ("halo", "error"):
+                yield _line(ends[0], y + _LINE / 2, ends[1], y + _LINE / 2, kind)
     yield _value(_VALUES, y + _LINE / 2 + 4, node, figure.form)
 
 
