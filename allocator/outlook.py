@@ -19,7 +19,6 @@ from models.arrays import Vector
 from models.covariance import variance_gradient
 from models.error_factors import shocks
 from models.hedge import currency_exposure
-from models.liquidation import first_passage_probability
 
 CONFIDENCE = 0.99
 _POINTS = 41
@@ -40,13 +39,12 @@ class Distance:
     """One venue's cushion, equity minus maintenance margin, against how uncertain it is.
 
     `sd_usd` is over the decision horizon (prices, basis and currencies together), `sigmas` their quotient,
-    infinite without any risk; `probability` that the cushion touches 0 within the horizon, by first passage.
+    infinite without any risk.
     """
 
     cushion_usd: float
     sd_usd: float
     sigmas: float
-    probability: float
 
 
 def distances(market: Market, decision: Decision) -> list[Distance]:
@@ -58,7 +56,7 @@ def distances(market: Market, decision: Decision) -> list[Distance]:
         sd = cushion(market, decision, v, market.decision_hours).sd
         usd = float(left[v])
         sigmas = usd / sd if sd > 0 else math.copysign(math.inf, usd)
-        found.append(Distance(usd, sd, sigmas, first_passage_probability(usd, sd)))
+        found.append(Distance(usd, sd, sigmas))
     return found
 
 

@@ -332,7 +332,6 @@ def venues(market: Market, decision: Decision) -> list[Json]:
                 "cushion_usd": usd(distances[v].cushion_usd),
                 "cushion_sd_usd": usd(distances[v].sd_usd),
                 "cushion_sigmas": number(distances[v].sigmas),
-                "liquidation_probability": number(distances[v].probability),
                 "worst_stress": market.stresses.names[worst] if stressed else None,
                 "worst_stress_equity_usd": usd(state.equity[worst, v]) if stressed else None,
                 "worst_stress_maintenance_margin_usd": usd(state.maintenance_margin[worst, v])

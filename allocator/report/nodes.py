@@ -42,5 +42,9 @@ class Node:
         """The value as a float, also of a csv's text; None for null and empty text."""
         return None if self.value is None or self.value == "" else float(self.value)
 
+    def exact(self) -> str:
+        """A number as its file writes it."""
+        return self.value if isinstance(self.value, str) else repr(self.value)
+
     def __str__(self) -> str:
         return "–" if self.value is None or self.value == "" else str(self.value)

@@ -87,7 +87,7 @@ def tag(node: Node, form: Form) -> Html:
     value = node.number()
     if value is None:
         return el("span", {"class": "none", "data-key": node.pointer}, "–")
-    return el("data", {"value": repr(value), "data-key": node.pointer}, form(value))
+    return el("data", {"value": node.exact(), "data-key": node.pointer}, form(value))
 
 
 def size(node: Node, form: Form) -> Html:
@@ -95,5 +95,5 @@ def size(node: Node, form: Form) -> Html:
     value = node.number()
     if value is None:
         return tag(node, form)
-    attributes = {"value": repr(value), "data-key": node.pointer, "data-shown": "size"}
+    attributes = {"value": node.exact(), "data-key": node.pointer, "data-shown": "size"}
     return el("data", attributes, form(abs(value)))

@@ -49,9 +49,7 @@ def plotly_figure(figure: Figure) -> go.Figure:
         drawn.update_layout(xaxis_title=figure.x_title, xaxis_tickformat=".0%", yaxis_tickprefix="$")
     else:
         _bands(figure, drawn)
-        axis = (
-            {"xaxis_tickformat": ".0%"} if figure.form is not dollars else {"xaxis_tickprefix": "$"}
-        )
+        axis = {"xaxis_tickformat": ".0%"} if figure.form is not dollars else {"xaxis_tickprefix": "$"}
         drawn.update_layout(barmode="group", yaxis_autorange="reversed", **axis)
     drawn.update_layout(title={"text": figure.title, "subtitle": {"text": figure.note}})
     return drawn

@@ -44,9 +44,8 @@ def _text(x: float, y: float, kind: str, content: Content) -> Html:
 
 def _value(x: float, y: float, node: Node, form: Form) -> Html:
     """A number's own text, with its exact value."""
-    value = node.number()
     attributes = {"x": f"{x:.1f}", "y": f"{y:.1f}", "class": "value", "data-key": node.pointer}
-    exact = {} if value is None else {"data-value": repr(value)}
+    exact = {} if node.number() is None else {"data-value": node.exact()}
     return el("text", attributes | exact, shown(node, form))
 
 
@@ -159,7 +158,7 @@ def _mark(node: Node, label: str, across: Scale) -> list[Html]:
     x = min(max(across.at(value), _PLOT_LEFT), _PLOT_RIGHT)
     side, step = ("end", -5.0) if x > (_PLOT_LEFT + _PLOT_RIGHT) / 2 else ("start", 5.0)
     attributes = {"x": f"{x + step:.1f}", "y": f"{_PLOT_TOP + 12:.1f}", "class": f"value mark-text {side}"}
-    exact = {"data-key": node.pointer, "data-value": repr(value)}
+    exact = {"data-key": node.pointer, "data-value": node.exact()}
     named = _text(x + step, _PLOT_TOP + 26, f"mark-text {side}", f"{label}{', beyond' if outside else ''}")
     line = [] if outside else [_line(x, _PLOT_TOP, x, _PLOT_FOOT, "mark")]
     return [*line, el("text", attributes | exact, shown(node, move)), named]

@@ -1,0 +1,87 @@
+"""A page as a browser's parser sees it: tags with their attributes and texts, and every tagged number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+VOID = {"meta", "br", "hr", "input", "link", "img", "line", "rect"}
+
+
+@dataclass
+class Element:
+    """One element; `text` is all text below it."""
+
+    tag: str
+    attributes: dict[str, str]
+    text: str = ""
+    path: tuple[str, ...] = field(default=())
+
+
+class Reader(HTMLParser):
+    """All elements of a page in document order; unclosed or crossed tags are an error."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[Element] = []
+        self._open: list[Element] = []
+        self.feed(page)
+        self.close()
+        assert not self._open, [e.tag for e in self._open]
+
+    def handle_starttag(self, tag, attrs):
+        element = Element(tag, {k: v or "" for k, v in attrs}, path=tuple(e.tag for e in self._open))
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append(Element(tag, {k: v or "" for k, v in attrs}))
+
+    def handle_endtag(self, tag):
+        assert self._open, f"</{tag}> closes nothing"
+        assert self._open[-1].tag == tag, f"</{tag}> closes <{self._open[-1].tag}>"
+        self._open.pop()
+
+    def handle_data(self, data):
+        for element in self._open:
+            element.text += data
+
+    def of(self, tag: str, **attributes: str) -> list[Element]:
+        """Elements of a tag with these attributes."""
+        return [e for e in self.elements if e.tag == tag and attributes.items() <= e.attributes.items()]
+
+
+def files_of(run: Path) -> dict[str, Any]:
+    """The files of a run that a pointer may name, as data."""
+    found: dict[str, Any] = {path.name: json.loads(path.read_text()) for path in run.glob("*.json")}
+    for path in run.glob("*.csv"):
+        found[path.name] = list(csv.DictReader(io.StringIO(path.read_text())))
+    return found
+
+
+def resolve(files: dict[str, Any], pointer: str) -> Any:
+    """What stands at a pointer: file, #, RFC 6901."""
+    name, _, path = pointer.partition("#")
+    found = files[name]
+    for part in path.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+def shown_number(text: str) -> tuple[float, float]:
+    """The number that a text shows, and half a unit of its last digit."""
+    match = re.fullmatch(r"([+−]?)\$?([\d,]+(?:\.\d+)?)(?:e([+-]?\d+))?( %| sd| h)?", text)
+    assert match, text
+    sign, digits, power, unit = match.groups()
+    scale = 10.0 ** int(power or 0) * (0.01 if unit == " %" else 1.0)
+    decimals = len(digits.partition(".")[2])
+    value = float(digits.replace(",", "")) * scale
+    return (-value if sign == "−" else value), 0.5 * 10.0**-decimals * scale
