@@ -33,7 +33,7 @@ def test_a_wheel_has_every_module_and_only_the_packages(tmp_path):
     sources = {
         path.relative_to(ROOT).as_posix()
         for package in ("allocator", "models")
-        for pattern in ("*.py", "py.typed", "*.yaml")
+        for pattern in ("*.py", "py.typed", "*.yaml", "*.css", "*.js", "*.html")
         for path in (ROOT / package).rglob(pattern)
     }
     assert sources <= packaged

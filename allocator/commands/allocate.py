@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocator.commands import loaded as load_arguments
 from allocator.commands.handover import ORDERS, SCHEDULE, gate
-from allocator.errors import AuditFailed, Infeasible, Refused, ScenarioError, SolverFailed
+from allocator.errors import AuditFailed, DataError, Infeasible, Refused, ScenarioError, SolverFailed
 from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
 from allocator.snapshot.read import SnapshotData
@@ -72,7 +72,7 @@ def _report(done: Run) -> None:
 
     try:
         log.info("report in %s", write_page(done))
-    except ScenarioError as error:
+    except (ScenarioError, DataError) as error:
         log.warning("no report was written: %s", error)
 
 

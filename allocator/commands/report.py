@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
 def write_page(done: Run, file: Path | None = None) -> Path:
     """Write the page of a run, whole or not at all: beside its folder, or to `file`.
 
-    Raises `ScenarioError` where the file cannot be written.
+    Raises `ScenarioError` where the file cannot be written, `DataError` for a run of an earlier version.
     """
     from allocator.report.page import page
 

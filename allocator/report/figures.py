@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from allocator.report.nodes import Node
@@ -32,6 +32,32 @@ class Bars:
     series: Sequence[Series]
     form: Form = dollars
     bands: Sequence[tuple[float, float] | None] = ()
+
+
+def largest(figure: Bars, most: int) -> Bars:
+    """The bars of the categories with the largest values, in their order; the note says what is left out."""
+    count = len(figure.categories)
+    if count <= most:
+        return figure
+
+    def reach(k: int) -> float:
+        return max(abs(series.values[k].number() or 0.0) for series in figure.series)
+
+    kept = sorted(sorted(range(count), key=reach, reverse=True)[:most])
+    return replace(
+        figure,
+        note=f"{figure.note} The {most} largest of {count}.",
+        categories=[figure.categories[k] for k in kept],
+        series=[
+            replace(
+                series,
+                values=[series.values[k] for k in kept],
+                errors=[series.errors[k] for k in kept] if series.errors else (),
+            )
+            for series in figure.series
+        ],
+        bands=[figure.bands[k] for k in kept] if figure.bands else (),
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf, isfinite
 
 from allocator.report import figures, numbers, svg, table
 from allocator.report.html import Content, Html, el, join
@@ -13,6 +13,7 @@ from allocator.report.source import Source
 from allocator.report.table import Table
 
 _DUST = 1.0  # USD below which a trade is none
+_MOST_PICTURES = 12  # venues, the nearest to liquidation first; the table holds all
 
 
 def section(name: str, title: str, *parts: Content) -> Html:
@@ -80,7 +81,7 @@ def venues(result: Node) -> Html:
         "venue", ">equity", ">initial margin", ">maintenance margin", ">margin ratio", ">liquidated at",
         ">cushion", ">in sd", "worst stress", ">equity then", ">margin then",
     )  # fmt: skip
-    names = [row["name"].value for row in result["equity_by_price"]["venues"]]
+    names = [row["name"].value for row in sorted(result["venues"], key=_nearness)][:_MOST_PICTURES]
     drawn = [svg.draw(figures.equity_by_price(result, name)) for name in names]
     said = note(
         "Liquidated at: the nearest common move of all coins at which equity meets maintenance margin. "
@@ -91,6 +92,12 @@ def venues(result: Node) -> Html:
         "venues", "Venues", table.draw(Table("margin", "Margin after the orders", columns, rows)), said,
         pictures(*drawn),
     )  # fmt: skip
+
+
+def _nearness(row: Node) -> float:
+    """How far liquidation is; what cannot be liquidated is far."""
+    reached = row["liquidation_move"].number()
+    return inf if reached is None else abs(reached)
 
 
 def _venue(row: Node) -> Sequence[Content]:

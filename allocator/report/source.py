@@ -7,8 +7,11 @@ import io
 import json
 from dataclasses import dataclass
 
+from allocator.errors import DataError, Problem
 from allocator.report.nodes import Node
 from allocator.runs import MANIFEST, Run
+
+_SHOWN = ("summary", "carry", "equity_by_price", "data")
 
 
 @dataclass(frozen=True)
@@ -22,9 +25,19 @@ class Source:
 
     @classmethod
     def of(cls, run: Run) -> Source:
-        """Read the files of a run that was verified."""
+        """Read the files of a run that was verified.
+
+        Raises `DataError` for a run of an earlier version, whose result lacks what a page shows.
+        """
+        result = json.loads(run.text("result.json"))
+        lacking = [key for key in _SHOWN if "venues" in result and key not in result]
+        if lacking:
+            message = (
+                f"result.json lacks {', '.join(lacking)}: the run is of an earlier version, allocate again"
+            )
+            raise DataError([Problem(str(run.folder), message)])
         return cls(
-            Node(json.loads(run.text("result.json")), "result.json#"),
+            Node(result, "result.json#"),
             Node(json.loads(run.text(MANIFEST)), f"{MANIFEST}#"),
             _rows(run, "orders.csv"),
             _rows(run, "schedule.csv"),

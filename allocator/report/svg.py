@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from allocator.report.figures import Bars, Figure, Lines, Series
+from allocator.report.figures import Bars, Figure, Lines, Series, largest
 from allocator.report.html import Content, Html, el, join
 from allocator.report.nodes import Node
 from allocator.report.numbers import Form, dollars, move, shown
@@ -14,11 +14,14 @@ _WIDTH = 460.0
 _LEFT, _RIGHT, _VALUES = 92.0, 372.0, 456.0  # bars lie between the first two, their values end at the third
 _LINE, _GAP, _TOP, _FOOT = 17.0, 9.0, 24.0, 22.0
 _PLOT_LEFT, _PLOT_RIGHT, _PLOT_TOP, _PLOT_FOOT, _HEIGHT = 58.0, 450.0, 30.0, 206.0, 246.0
+_MOST_BARS = 20
 _LONGEST = 13  # letters of a category that fit
 
 
 def draw(figure: Figure) -> Html:
     """The figure with its title and note; the picture itself carries both for readers that do not see."""
+    if isinstance(figure, Bars):
+        figure = largest(figure, _MOST_BARS)
     picture, height = _bars(figure) if isinstance(figure, Bars) else _lines(figure)
     said = el("title", "", figure.title), el("desc", "", f"{figure.note} {_told(figure)}")
     attributes = {"viewBox": f"0 0 {_WIDTH:g} {height:g}", "role": "img", "class": "chart"}

@@ -49,6 +49,7 @@ def _safe(source: Source) -> Iterator[Html]:
     total = source.result["summary"]
     state = safety(source)
     word = {"good": "Safe", "watch": "Tight", "bad": "Not safe", "none": "Not known"}[state]
+    word = "Withheld" if source.status == "refused" else word
     said: list[Content] = [el("span", f"state {state}", word), ": "]
     audit = source.result["audit"]
     kept = audit["passed"].value and audit["rounded"]["passed"].value

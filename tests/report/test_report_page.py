@@ -20,9 +20,15 @@ from small_desk import ROOT, SCENARIO, Hedge, only_run, swap, write_desk
 
 from allocator import runs
 from allocator.cli import main
+from allocator.errors import DataError
+from allocator.report.figures import net_delta
 from allocator.report.html import el
 from allocator.report.nodes import Node
 from allocator.report.page import page
+from allocator.report.scale import scale
+from allocator.report.svg import draw
+from allocator.report.table import MOST_ROWS, Table
+from allocator.report.table import draw as draw_table
 from allocator.runs import Run
 
 LIMIT_BYTES = 2_000_000
@@ -336,3 +342,64 @@ def test_a_result_without_them_says_so(read):
     said = read.of("main")[0].text
     assert "holds no comparison with doing nothing" in said or "Against doing nothing" in said
     assert "holds no collateral prices" in said or "Collateral, ranked" in said
+
+
+def test_pictures_of_many_coins_hold_the_largest_and_say_so():
+    rows = [
+        {
+            "asset": f"C{k}",
+            "previous_net_delta_usd": 0.0,
+            "net_delta_usd": (-1.0) ** k * k,
+            "variance_share": 0.0,
+        }
+        for k in range(100)
+    ]
+    result = Node({"risk": {"by_asset": rows}, "limits": []}, "result.json#")
+    read = Reader(draw(net_delta(result)))
+    labels = [e.text for e in read.of("text") if "label" in e.attributes["class"]]
+    assert labels == [f"C{k}" for k in range(80, 100)]
+    assert "The 20 largest of 100." in read.of("figcaption")[0].text
+    assert check_numbers(read, {"result.json": result.value}) == 40
+
+
+def test_long_tables_say_what_they_leave_out():
+    rows = [(str(k),) for k in range(MOST_ROWS + 1234)]
+    read = Reader(draw_table(Table("long", "Long", ("k",), rows)))
+    assert len(read.of("td")) == MOST_ROWS
+    assert "1,234 more stand in the run's own files" in read.of("p")[0].text
+
+
+@given(st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1, max_size=9))
+def test_a_scale_holds_its_values_and_zero(values):
+    axis = scale(values, (0.0, 100.0), 4)
+    for value in (*values, 0.0):
+        assert -1e-6 <= axis.at(value) <= 100 + 1e-6
+    assert 2 <= len(axis.ticks) <= 9
+    assert all(-1e-6 <= axis.at(tick) <= 100 + 1e-6 for tick in axis.ticks)
+
+
+def test_a_run_of_an_earlier_version_is_told(daily):
+    class Earlier(Run):
+        def text(self, name: str) -> str:
+            result = json.loads(super().text(name))
+            return json.dumps({k: v for k, v in result.items() if k != "carry"})
+
+    with pytest.raises(DataError, match=r"lacks carry: the run is of an earlier version"):
+        page(Earlier(daily, {}))
+
+
+def test_orders_withheld_are_not_sent(daily):
+    found = runs.find(daily.parent, daily.name)
+    assert found is not None
+
+    class Refused(Run):
+        def text(self, name: str) -> str:
+            said = super().text(name)
+            return (
+                said.replace('"status": "optimal"', '"status": "refused"') if name.endswith(".json") else said
+            )
+
+    said = Reader(page(Refused(found.folder, found.manifest))).of("main")[0].text
+    assert "Send nothing: a pre-trade check withheld the orders." in said
+    assert "Withheld:" in said
+    assert "client order id" not in said
