@@ -159,7 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help=text, description=text, parents=[common], allow_abbrev=False)
     report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
     report.add_argument("--out", type=Path, metavar="FILE", help="write the page of one run here instead")
-    report.add_argument("--json", action="store_true", help="print errors to stdout as JSON")
+    report.add_argument("--json", action="store_true", help="print the files written, or errors, as JSON")
     schema = commands.add_parser(
         "schema", help="print the JSON Schema of scenario files", parents=[common], allow_abbrev=False
     )

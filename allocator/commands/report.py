@@ -17,8 +17,13 @@ def run(arguments: argparse.Namespace) -> int:
             [Problem("--out", "names one file; leave it out to write each page beside its run")]
         )
     found = [_finished(folder) for folder in arguments.runs]
-    for done in found:
-        say(f"{write_page(done, arguments.out)}\n")
+    written = [str(write_page(done, arguments.out)) for done in found]
+    if arguments.json:
+        from allocator.result import SCHEMA_VERSION, to_text
+
+        say(to_text({"schema_version": SCHEMA_VERSION, "status": "ok", "reports": written}))
+    else:
+        say("".join(f"{file}\n" for file in written))
     return 0
 
 

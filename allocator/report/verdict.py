@@ -95,8 +95,8 @@ def _saves(result: Node) -> Html:
         said += ["Doing nothing is not permitted: it breaches ", str(worst["limit"]), " of "]
         said += [str(worst["subject"]), " by ", tag(worst["over_usd"], numbers.dollars), ". "]
     saves = trade["saves_usd_per_day"]
-    verb = "it saves " if saves.value >= 0 else "it gives up "
-    said += ["Against doing nothing ", verb, size(saves, numbers.dollars), " a day and costs "]
+    verb = "this saves " if saves.value >= 0 else "this gives up "
+    said += ["Against doing nothing, ", verb, size(saves, numbers.dollars), " a day and costs "]
     said += [tag(trade["cash_usd"], numbers.dollars), " once"]
     if (hours := trade.get("break_even_hours")) is not None:
         said += ["; it pays for itself in ", tag(hours, numbers.hours)]

@@ -14,6 +14,7 @@ def test_the_page_lies_beside_the_run(tmp_path, hedge: Hedge):
     said = hedge("report", run)
     assert (said.code, said.out) == (0, f"{out / run.name}.html\n")
     first = (out / f"{run.name}.html").read_bytes()
+    assert hedge("report", run, run, "--json").json["reports"] == 2 * [f"{out / run.name}.html"]
     assert hedge("report", run, "--out", tmp_path / "mail.html").code == 0
     assert (tmp_path / "mail.html").read_bytes() == first
     assert {path.name: path.read_bytes() for path in run.iterdir()} == before

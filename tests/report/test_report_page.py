@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import time
 from datetime import datetime
 from pathlib import Path
@@ -329,7 +330,7 @@ def test_what_other_parts_add_is_shown(daily):
     assert check_numbers(read, files) > 800
     said = read.of("main")[0].text
     assert (
-        "Against doing nothing it saves $700 a day and costs $1,718 once; it pays for itself in 58.9 h."
+        "Against doing nothing, this saves $700 a day and costs $1,718 once; it pays for itself in 58.9 h."
         in said
     )
     assert "Doing nothing is not permitted: it breaches limits.net_delta.max of BTC by $12,346." in said
@@ -403,3 +404,23 @@ def test_orders_withheld_are_not_sent(daily):
     assert "Send nothing: a pre-trade check withheld the orders." in said
     assert "Withheld:" in said
     assert "client order id" not in said
+
+
+def test_a_schedule_and_the_tightest_state_are_shown(daily, tmp_path):
+    folder = tmp_path / daily.name
+    shutil.copytree(daily, folder)
+    lines = (
+        "run_id,seq,batch,time,contracts\nx,1,1,2026-11-20T01:00:00Z,0.25\nx,1,1,2026-11-20T01:05:00Z,12.5\n"
+    )
+    (folder / "schedule.csv").write_text(lines)
+    result = files_of(daily)["result.json"]
+    worst = {"state": "batch 2, filled", "venue": "okx", "limit": "limits.m", "slack_usd": 56596.4}
+    result["sequence"] = {"passed": True, "worst": worst | {"volatility_usd": 8304.2, "unhedged_usd": 0.0}}
+    (folder / "result.json").write_text(json.dumps(result))
+    read = Reader(page(Run(folder, {})))
+    assert check_numbers(read, files_of(folder)) > 800
+    said = read.of("main")[0].text
+    assert "tightest state is batch 2, filled on okx: slack $56,596 of limits.m, volatility $8,304." in said
+    rows = [e for e in read.of("data") if e.attributes["data-key"].startswith("schedule.csv#/")]
+    assert [e.text for e in rows] == ["1", "1", "0.25", "1", "1", "12.5"]
+    assert "2026-11-20T01:05:00Z" in said
