@@ -27,6 +27,7 @@ _COMMANDS = {
     "sweep": "sweep:run",
 }
 _ORDERS = "take fills back (reconcile), or write orders in another form (export)"
+_REPORT = "write the page of finished runs, one self-contained HTML file each, beside the run"
 _EPILOG = """exit codes: 0 done; 2 bad usage or scenario; 3 infeasible; 4 bad, stale or missing data;
 5 solver or audit failed; 6 refused by a pre-trade check; 7 some cells of a sweep are not optimal;
 1 a bug; 130 interrupted"""
@@ -155,11 +156,9 @@ def _parser() -> argparse.ArgumentParser:
     _scenario_options(explain, "scenario file, or the folder of a finished run")
     explain.add_argument("other", type=Path, nargs="?", metavar="run", help="a later run to compare with")
     _orders(commands.add_parser("orders", help=_ORDERS, description=_ORDERS, allow_abbrev=False), common)
-    text = "write the page of finished runs, one self-contained HTML file each, beside the run"
-    report = commands.add_parser("report", help=text, description=text, parents=[common], allow_abbrev=False)
-    report.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
-    report.add_argument("--out", type=Path, metavar="FILE", help="write the page of one run here instead")
-    report.add_argument("--json", action="store_true", help="print the files written, or errors, as JSON")
+    _report_options(
+        commands.add_parser("report", help=_REPORT, description=_REPORT, parents=[common], allow_abbrev=False)
+    )
     schema = commands.add_parser(
         "schema", help="print the JSON Schema of scenario files", parents=[common], allow_abbrev=False
     )
@@ -167,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--reference", action="store_true", help="the reference page of every key instead")
     choice.add_argument("--tables", action="store_true", help="the reference page of snapshot tables instead")
     return parser
+
+
+def _report_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a finished run")
+    command.add_argument("--out", type=Path, metavar="FILE", help="write the page of one run here instead")
+    command.add_argument("--json", action="store_true", help="print the files written, or errors, as JSON")
 
 
 def _orders(parser: argparse.ArgumentParser, common: _Parser) -> None:

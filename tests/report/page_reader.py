@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -85,3 +86,27 @@ def shown_number(text: str) -> tuple[float, float]:
     decimals = len(digits.partition(".")[2])
     value = float(digits.replace(",", "")) * scale
     return (-value if sign == "−" else value), 0.5 * 10.0**-decimals * scale
+
+
+def check_numbers(read: Reader, files: dict) -> int:
+    """Each tagged number is exactly the run's, and its text is that number rounded as shown."""
+    checked = 0
+    for element in read.elements:
+        if (pointer := element.attributes.get("data-key")) is None:
+            continue
+        there = resolve(files, pointer)
+        exact = element.attributes.get("value", element.attributes.get("data-value"))
+        if exact is None:
+            assert element.text == "–", pointer
+            assert there is None or there == "", pointer
+            continue
+        assert float(exact) == float(there), pointer
+        shown, half = shown_number(element.text)
+        wanted = abs(float(there)) if element.attributes.get("data-shown") == "size" else float(there)
+        slack = half if element.text not in ("0", "−0") else max(half, 1e-9) * (half < 1) + 1e-9
+        # Five significant digits of a large number show no decimals: half of its fifth digit is allowed.
+        digits = 0.5 * 10.0 ** (math.floor(math.log10(abs(wanted))) - 4) if wanted else 0.0
+        plain = not re.search("[$%]| sd| h", element.text)
+        assert abs(shown - wanted) <= 1.000001 * max(slack, digits if plain else 0.0), pointer
+        checked += 1
+    return checked

@@ -6,7 +6,6 @@ import base64
 import copy
 import hashlib
 import json
-import math
 import re
 import shutil
 import time
@@ -14,22 +13,13 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from page_reader import Reader, files_of, resolve, shown_number
+from page_reader import Reader, check_numbers, files_of
 from small_desk import ROOT, SCENARIO, Hedge, only_run, swap, write_desk
 
 from allocator import runs
 from allocator.cli import main
 from allocator.errors import DataError
-from allocator.report.figures import net_delta
-from allocator.report.html import el
-from allocator.report.nodes import Node
 from allocator.report.page import page
-from allocator.report.scale import scale
-from allocator.report.svg import draw
-from allocator.report.table import MOST_ROWS, Table
-from allocator.report.table import draw as draw_table
 from allocator.runs import Run
 
 LIMIT_BYTES = 2_000_000
@@ -75,30 +65,6 @@ def changed(run: Path, **more: object) -> Run:
     found = runs.find(run.parent, run.name)
     assert found is not None
     return Changed(found.folder, found.manifest)
-
-
-def check_numbers(read: Reader, files: dict) -> int:
-    """Each tagged number is exactly the run's, and its text is that number rounded as shown."""
-    checked = 0
-    for element in read.elements:
-        if (pointer := element.attributes.get("data-key")) is None:
-            continue
-        there = resolve(files, pointer)
-        exact = element.attributes.get("value", element.attributes.get("data-value"))
-        if exact is None:
-            assert element.text == "–", pointer
-            assert there is None or there == "", pointer
-            continue
-        assert float(exact) == float(there), pointer
-        shown, half = shown_number(element.text)
-        wanted = abs(float(there)) if element.attributes.get("data-shown") == "size" else float(there)
-        slack = half if element.text not in ("0", "−0") else max(half, 1e-9) * (half < 1) + 1e-9
-        # Five significant digits of a large number show no decimals: half of its fifth digit is allowed.
-        digits = 0.5 * 10.0 ** (math.floor(math.log10(abs(wanted))) - 4) if wanted else 0.0
-        plain = not re.search("[$%]| sd| h", element.text)
-        assert abs(shown - wanted) <= 1.000001 * max(slack, digits if plain else 0.0), pointer
-        checked += 1
-    return checked
 
 
 def test_every_number_equals_the_run(daily, read):
@@ -273,20 +239,6 @@ def test_every_text_of_a_result_is_escaped(daily):
     assert len(read.of("main")[0].text.split("<script>")) > 100
 
 
-@given(st.text(), st.text())
-def test_an_element_says_what_it_was_given(content, value):
-    shown = Reader(el("p", {"title": value}, content)).of("p")
-    # A parser of html reads carriage returns and nulls as its standard says, not as they were.
-    for given_text, found in ((content, shown[0].text), (value, shown[0].attributes["title"])):
-        assert found == given_text or {"\r", "\x00"} & set(given_text)
-
-
-def test_pointers_escape_their_keys():
-    node = Node({"a/b": {"c~d": [1.5]}}, "result.json#")["a/b"]["c~d"][0]
-    assert node.pointer == "result.json#/a~1b/c~0d/0"
-    assert resolve({"result.json": {"a/b": {"c~d": [1.5]}}}, node.pointer) == node.value
-
-
 DOING_NOTHING = {
     "name": "doing nothing",
     "permitted": False,
@@ -343,40 +295,6 @@ def test_a_result_without_them_says_so(read):
     said = read.of("main")[0].text
     assert "holds no comparison with doing nothing" in said or "Against doing nothing" in said
     assert "holds no collateral prices" in said or "Collateral, ranked" in said
-
-
-def test_pictures_of_many_coins_hold_the_largest_and_say_so():
-    rows = [
-        {
-            "asset": f"C{k}",
-            "previous_net_delta_usd": 0.0,
-            "net_delta_usd": (-1.0) ** k * k,
-            "variance_share": 0.0,
-        }
-        for k in range(100)
-    ]
-    result = Node({"risk": {"by_asset": rows}, "limits": []}, "result.json#")
-    read = Reader(draw(net_delta(result)))
-    labels = [e.text for e in read.of("text") if "label" in e.attributes["class"]]
-    assert labels == [f"C{k}" for k in range(80, 100)]
-    assert "The 20 largest of 100." in read.of("figcaption")[0].text
-    assert check_numbers(read, {"result.json": result.value}) == 40
-
-
-def test_long_tables_say_what_they_leave_out():
-    rows = [(str(k),) for k in range(MOST_ROWS + 1234)]
-    read = Reader(draw_table(Table("long", "Long", ("k",), rows)))
-    assert len(read.of("td")) == MOST_ROWS
-    assert "1,234 more stand in the run's own files" in read.of("p")[0].text
-
-
-@given(st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1, max_size=9))
-def test_a_scale_holds_its_values_and_zero(values):
-    axis = scale(values, (0.0, 100.0), 4)
-    for value in (*values, 0.0):
-        assert -1e-6 <= axis.at(value) <= 100 + 1e-6
-    assert 2 <= len(axis.ticks) <= 9
-    assert all(-1e-6 <= axis.at(tick) <= 100 + 1e-6 for tick in axis.ticks)
 
 
 def test_a_run_of_an_earlier_version_is_told(daily):
