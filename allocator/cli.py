@@ -18,6 +18,7 @@ INTERRUPTED = 130
 # Where each command lives: module of `allocator.commands`, and its function.
 _COMMANDS = {
     "allocate": "allocate:run",
+    "backtest": "backtest:run",
     "check": "check:run",
     "explain": "explain:run",
     "orders": "orders:run",
@@ -119,11 +120,12 @@ def _parser() -> argparse.ArgumentParser:
         ("allocate", "solve a scenario: positions, transfers, orders, audit, in a run folder"),
         ("check", "read scenario and tables and say what is missing, stale or odd"),
         ("show", "print the resolved scenario"),
+        ("backtest", "walk the scenario and its rivals over the history of its tables"),
         ("sweep", "solve every cell of the scenario's sweep: one table, also where it was stopped"),
     ):
         command = commands.add_parser(name, help=text, description=text, parents=[common], allow_abbrev=False)
         _scenario_options(command)
-        if name in ("allocate", "sweep"):
+        if name in ("allocate", "backtest", "sweep"):
             command.add_argument(
                 "--out",
                 type=Path,

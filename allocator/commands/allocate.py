@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from allocator.commands import loaded as load_arguments
 from allocator.commands.handover import ORDERS, SCHEDULE, gate
+from allocator.commands.journal import Journal
 from allocator.errors import AuditFailed, DataError, Infeasible, Refused, ScenarioError, SolverFailed
 from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
@@ -27,28 +28,11 @@ _NONE: tuple[Outcome, ...] = ()
 log = logging.getLogger(__name__)
 
 
-class _Journal(logging.Handler):
-    """Keeps every log record of a run as a line of JSON with its time."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Append one record."""
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        self.lines.append(
-            json.dumps({"time": time, "level": record.levelname.lower(), "message": record.getMessage()})
-        )
-
-
 def run(arguments: argparse.Namespace) -> int:
     """Allocate, write the run folder, print the page; the exit code is the run's."""
     from allocator.allocation import read_tables
 
-    package, journal = logging.getLogger("allocator"), _Journal()
-    package.addHandler(journal)
-    try:
+    with Journal() as journal:
         started = datetime.now(UTC)
         scenario = load_arguments(arguments)
         tables = read_tables(scenario)
@@ -59,8 +43,6 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             log.info("run %s is finished and unchanged: reused", name)
             outcomes = gate(arguments.out, name, json.loads(done.text("result.json")), _orders(done))
-    finally:
-        package.removeHandler(journal)
     if not arguments.no_report:
         _report(done)
     return _print(done, outcomes, arguments.json)
@@ -80,7 +62,7 @@ def _compute(
     scenario: LoadedScenario,
     tables: SnapshotData,
     arguments: argparse.Namespace,
-    journal: _Journal,
+    journal: Journal,
     started: datetime,
 ) -> tuple[Run, tuple[Outcome, ...]]:
     """Solve and write; a failure after the data were read is a finished run without orders.

@@ -42,7 +42,9 @@ def write_page(done: Run, file: Path | None = None) -> Path:
 
 def _finished(folder: Path) -> Run:
     whole = folder.resolve()
-    done = find(whole.parent, whole.name)
+    # A run whose orders were withheld lies in a folder named so, beside where the run itself would be.
+    run, dot, suffix = whole.name.partition(".")
+    done = find(whole.parent, run, dot + suffix)
     if done is None:
         raise DataError([Problem(str(folder), "is no finished run: name a run folder such as runs/<run id>")])
     return done

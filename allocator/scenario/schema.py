@@ -16,6 +16,7 @@ from allocator.scenario.execution import Execution
 from allocator.scenario.forecasts import Forecasts
 from allocator.scenario.margin_rules import HaircutTier, MarginRules
 from allocator.scenario.order_checks import Checks
+from allocator.scenario.walk import Backtest
 from allocator.units import Fraction, Hours, Multiple, Usd, Yearly
 
 Names = Literal["all"] | list[str]
@@ -422,6 +423,7 @@ class Scenario(Model):
     limits: dict[str, Limit] = Field(description="What must hold, by name.")
     stresses: dict[str, Stress] = Field({}, description="Joint shocks, by name.")
     orders: Orders = Orders()
+    backtest: Backtest = Backtest()
     explain: Explain = Explain()
 
     def when(self, snapshot_time: datetime) -> datetime:

@@ -1,0 +1,128 @@
+"""One decision of a backtest: the market as it was known, and the strategies that choose on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from allocator.audit import audit
+from allocator.backtest.desk import Desk
+from allocator.backtest.tape import Tape
+from allocator.errors import AuditFailed
+from allocator.market.build import build_market
+from allocator.market.types import Decision, Market
+from allocator.orders.lots import round_to_lots
+from allocator.scenario.load import LoadedScenario
+from allocator.snapshot.columns import TABLES
+from allocator.snapshot.read import SnapshotData
+from allocator.trading import TradingRules
+from models.arrays import Vector
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What a strategy may look at: the scenario, the tape up to `row`, and the market built from it.
+
+    `tape` holds the future too; only a strategy that says so (perfect foresight) may read beyond `row`.
+    """
+
+    loaded: LoadedScenario
+    tape: Tape
+    row: int
+    market: Market
+
+
+# Positions in USD (n,) and transfers (R,) wanted at a moment; raises `HedgeError` where there is no answer.
+Strategy = Callable[[Moment], Decision]
+
+
+def market_at(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk) -> Market:
+    """The market at a bar, from what was known then and what the desk holds. Raises `DataError`."""
+    now = tape.times[row].to_pydatetime()
+    lookback = pd.Timedelta(hours=max(loaded.scenario.forecasts.assets.window, 24.0))
+    tables = dict(tape.known_at(now, max(lookback, _funding_window(loaded))))
+    tables["positions"] = _positions(loaded, tape, row, desk, now)
+    tables["collateral"] = _collateral(loaded, desk, now)
+    tables["holdings"] = _holdings(tape.snapshot.tables["holdings"], desk, now)
+    scenario = loaded.scenario.model_copy(update={"as_of": now})
+    snapshot = SnapshotData(tables, now, {}, {}, (), tape.snapshot.from_tables)
+    return build_market(replace(loaded, scenario=scenario), snapshot)
+
+
+def _funding_window(loaded: LoadedScenario) -> pd.Timedelta:
+    return pd.Timedelta(hours=loaded.scenario.forecasts.funding.window)
+
+
+def _frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
+    names = list(TABLES[name].names)
+    frame = pd.DataFrame([row + (None,) * (len(names) - len(row)) for row in rows], columns=names)
+    frame["time"] = pd.to_datetime(frame["time"], utc=True)
+    return frame
+
+
+def _positions(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk, now: datetime) -> pd.DataFrame:
+    venues = loaded.scenario.venues
+    rows: list[tuple[object, ...]] = []
+    for (venue, symbol), held in desk.contracts.items():
+        exchange = venues[venue].exchange or venue
+        mark = tape.mark_of(row, exchange, symbol)
+        rows.append((now, exchange, venues[venue].account, symbol, held, mark, 0.0, 0.0))
+    return _frame("positions", rows)
+
+
+def _collateral(loaded: LoadedScenario, desk: Desk, now: datetime) -> pd.DataFrame:
+    venues = loaded.scenario.venues
+    return _frame(
+        "collateral",
+        [
+            (now, venues[venue].exchange or venue, venues[venue].account, currency, units, max(units, 0.0))
+            for (venue, currency), units in desk.balances.items()
+        ],
+    )
+
+
+def _holdings(stated: pd.DataFrame, desk: Desk, now: datetime) -> pd.DataFrame:
+    """Coins held outside as spot; trades still to come that were known by now."""
+    spot = _frame(
+        "holdings",
+        [(now, f"{asset} held", "spot", asset, coins, 1.0) for asset, coins in desk.holdings.items()],
+    )
+    # A trade to come is known from the time of its row on.
+    ahead = stated[(stated["kind"] == "anticipated") & (stated["time"] <= now)]
+    ahead = ahead[ahead["expected_time"] > now].assign(time=pd.Timestamp(now))
+    found = pd.concat([spot, ahead], ignore_index=True) if len(ahead) else spot
+    times = {name: pd.to_datetime(found[name], utc=True) for name in ("time", "expected_time")}
+    return found.assign(**times)
+
+
+def allocator(moment: Moment) -> Decision:
+    """The program, audited and rounded to whole lots."""
+    from allocator.program.build import Program
+    from allocator.program.solve import solve
+
+    market = moment.market
+    solution = solve(Program(market))
+    confirmed = audit(market, solution.decision, solution.multipliers.limits)
+    if not confirmed.passed:
+        raise AuditFailed(
+            f"the solution breaches {confirmed.permitted.worst_limit or 'nothing'} and may miss the optimum "
+            f"by ${confirmed.duality_gap_usd:,.4f}"
+        )
+    rounded = round_to_lots(market, solution.decision, TradingRules.of(market, moment.loaded.scenario.orders))
+    if not rounded.check.passed:
+        raise AuditFailed(f"no whole-lot rounding keeps {rounded.check.worst_limit}")
+    return rounded.decision
+
+
+def stay(market: Market) -> Decision:
+    """Keep every position, move nothing."""
+    return Decision(market.positions.usd.copy(), np.zeros(len(market.transfers.routes)))
+
+
+def only(market: Market, positions: Vector) -> Decision:
+    """These positions in USD (n,), no transfers."""
+    return Decision(positions, np.zeros(len(market.transfers.routes)))

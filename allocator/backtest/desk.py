@@ -1,0 +1,154 @@
+"""What a desk holds while time passes, and what time does to it: prices, funding, transfers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from allocator.backtest.ledger import Ledger
+from allocator.backtest.tape import Tape
+from allocator.market.types import Instrument, Market
+from allocator.snapshot.read import SnapshotData
+from models.contracts import notional_usd, unrealised_pnl_settle
+
+Place = tuple[str, str]  # scenario's venue, and symbol or currency
+
+
+@dataclass
+class Desk:
+    """State between bars. `contracts` by (venue, symbol); `balances` by (venue, currency) in its units.
+
+    P&L of perps is settled into balances at every bar, so a position's entry price is always the last mark.
+    `incoming` are transfers on their way: arrival, pocket, amount. `holdings` are coins by asset.
+    """
+
+    holdings: dict[str, float]
+    balances: dict[Place, float]
+    contracts: dict[Place, float] = field(default_factory=dict)
+    listed: dict[Place, Instrument] = field(default_factory=dict)
+    incoming: list[tuple[pd.Timestamp, Place, float]] = field(default_factory=list)
+
+    def wealth(self, tape: Tape, row: int) -> float:
+        """USD of everything: coins outside, balances, transfers on their way."""
+        coins = sum(coins * tape.price_of(row, asset) for asset, coins in self.holdings.items())
+        settled = sum(units * tape.price_of(row, c) for (_, c), units in self.balances.items())
+        coming = sum(units * tape.price_of(row, pocket[1]) for _, pocket, units in self.incoming)
+        return coins + settled + coming
+
+    def usd(self, tape: Tape, row: int) -> dict[Place, float]:
+        """USD notional of each position at a bar's marks."""
+        found = {}
+        for place, held in self.contracts.items():
+            instrument = self.listed[place]
+            mark = _mark(tape, row, instrument)
+            quote = tape.price_of(row, instrument.index_currency)
+            found[place] = float(notional_usd(instrument.contract, np.array([held]), mark, quote)[0])
+        return found
+
+    def pass_time(self, tape: Tape, row: int, ledger: Ledger) -> None:
+        """From the bar before: revalue holdings and balances, settle perps, let transfers arrive."""
+        now = tape.times[row]
+        for asset, coins in self.holdings.items():
+            move = tape.price_of(row, asset) - tape.price_of(row - 1, asset)
+            ledger.book(now, "holding", ("", asset, asset), 0.0, coins * move)
+        for (venue, currency), units in self._units().items():
+            move = tape.price_of(row, currency) - tape.price_of(row - 1, currency)
+            ledger.book(now, "revaluation", (venue, currency, currency), 0.0, units * move)
+        expired: list[Place] = []
+        for place, held in self.contracts.items():
+            instrument = self.listed[place]
+            before, after = (_mark(tape, r, instrument) for r in (row - 1, row))
+            if instrument.expiry is not None and now >= pd.Timestamp(instrument.expiry):
+                after = _index(tape, row, instrument)
+                expired.append(place)
+            if before == after:
+                continue
+            gain = unrealised_pnl_settle(instrument.contract, held, before, after)
+            if instrument.contract.kind == "linear":
+                gain *= tape.price_of(row, instrument.index_currency) / tape.price_of(
+                    row, instrument.settlement_currency
+                )
+            self.receive(tape, row, ledger, place, gain, "price")
+        for place in expired:
+            self.contracts.pop(place)
+        self.incoming, due = _split(self.incoming, now)
+        for _, pocket, units in due:
+            self.balances[pocket] = self.balances.get(pocket, 0.0) + units
+
+    def settle_funding(self, tape: Tape, row: int, ledger: Ledger, venues: Mapping[str, list[str]]) -> None:
+        """Pay funding settled since the bar before, on this bar's mark: longs pay if rate > 0."""
+        since, now = tape.times[row - 1], tape.times[row]
+        held = self.usd(tape, row)
+        for exchange, symbol, rate in tape.funding_between(since, now)[
+            ["venue", "symbol", "rate"]
+        ].itertuples(index=False):
+            for venue in venues.get(exchange, ()):
+                place = (venue, symbol)
+                if held.get(place):
+                    currency = self.listed[place].settlement_currency
+                    units = -held[place] * rate / tape.price_of(row, currency)
+                    self.receive(tape, row, ledger, place, units, "funding")
+
+    def receive(self, tape: Tape, row: int, ledger: Ledger, place: Place, units: float, kind: str) -> None:
+        """Book `units` of an instrument's settlement currency; negative is paid."""
+        currency = self.listed[place].settlement_currency
+        pocket = (place[0], currency)
+        self.balances[pocket] = self.balances.get(pocket, 0.0) + units
+        usd = units * tape.price_of(row, currency)
+        ledger.book(tape.times[row], kind, (place[0], place[1], currency), units, usd)  # type: ignore[arg-type]
+
+    def _units(self) -> dict[Place, float]:
+        """Balances and what is on its way to them."""
+        found = dict(self.balances)
+        for _, pocket, units in self.incoming:
+            found[pocket] = found.get(pocket, 0.0) + units
+        return found
+
+
+def _mark(tape: Tape, row: int, instrument: Instrument) -> float:
+    return tape.mark_of(row, instrument.exchange, instrument.symbol)
+
+
+def _index(tape: Tape, row: int, instrument: Instrument) -> float:
+    """What a dated future settles at: its coin's reference price in its quote currency."""
+    coins = tape.price_of(row, instrument.asset) * instrument.contract.coins_per_unit
+    return coins / tape.price_of(row, instrument.index_currency)
+
+
+def _split(
+    incoming: list[tuple[pd.Timestamp, Place, float]], now: pd.Timestamp
+) -> tuple[list[tuple[pd.Timestamp, Place, float]], list[tuple[pd.Timestamp, Place, float]]]:
+    return [i for i in incoming if i[0] > now], [i for i in incoming if i[0] <= now]
+
+
+def opening(snapshot: SnapshotData, market: Market) -> Desk:
+    """The desk as the first market finds it; what its positions had gained by then is in its balances."""
+    names = {(a.exchange, a.account): a.name for a in market.accounts}
+    holdings: dict[str, float] = {}
+    coming: list[tuple[pd.Timestamp, Place, float]] = []
+    for row in snapshot.tables["holdings"].to_dict("records"):
+        if row["kind"] == "in_transit":
+            pocket = (names[row["to_venue"], row["to_account"]], str(row["asset"]))
+            coming.append((pd.Timestamp(row["expected_time"]), pocket, float(row["coins"])))
+        elif row["kind"] != "anticipated":
+            holdings[row["asset"]] = holdings.get(row["asset"], 0.0) + float(row["coins"])
+    desk = Desk(holdings, {}, incoming=coming)
+    for row in snapshot.tables["collateral"].to_dict("records"):
+        desk.balances[names[row["venue"], row["account"]], str(row["currency"])] = float(row["coins"])
+    for i, held, gain, mark in zip(
+        market.instruments,
+        market.positions.contracts,
+        market.collateral.unrealised,
+        market.prices.mark * market.prices.quote_usd,
+        strict=True,
+    ):
+        desk.listed[i.venue, i.symbol] = i
+        if held:
+            desk.contracts[i.venue, i.symbol] = float(held)
+            pocket = (i.venue, i.settlement_currency)
+            units = gain / (mark / i.contract.coins_per_unit if i.contract.kind == "inverse" else 1.0)
+            desk.balances[pocket] = desk.balances.get(pocket, 0.0) + float(units)
+    return desk

@@ -1,0 +1,99 @@
+"""A backtest as a page of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from allocator.terminal import dollars, percent
+
+Json = Mapping[str, Any]
+
+
+def text_of(result: Json, folder: Path | None) -> str:
+    """The page as text for stdout, with colours only on a terminal."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(page(result, folder))
+    return captured.get()
+
+
+def page(result: Json, folder: Path | None) -> RenderableType:
+    """Strategies side by side, then the first against the others."""
+    what = "a SYNTHETIC market" if result["synthetic"] else "the recorded market"
+    days = result["strategies"][0]["days"]
+    head = Text(f"{result['scenario']}: {days} days of {what}, {result['start']} to {result['end']}\n")
+    parts: list[RenderableType] = [head, _risk(result), _carry(result)]
+    if result["differences"]:
+        parts.append(_differences(result))
+    parts += [Text(_liquidation(lost)) for lost in result["liquidations"]]
+    parts.append(Text("Margin was checked on closes, not on the extremes between them."))
+    if folder is not None:
+        parts.append(Text(f"Tables in {folder}"))
+    return Group(*parts)
+
+
+def _liquidation(lost: Json) -> str:
+    equity, required = dollars(lost["equity_usd"]), dollars(lost["maintenance_margin_usd"])
+    return (
+        f"{lost['strategy']} was liquidated at {lost['venue']}, {lost['time']}: "
+        f"equity {equity}, maintenance margin {required}"
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold")
+    for k, column in enumerate(columns):
+        table.add_column(column, justify="left" if k == 0 else "right", no_wrap=True)
+    return table
+
+
+def _risk(result: Json) -> Table:
+    table = _table(
+        "Risk", "strategy", "sd/day", "HE", "realised/pred.", "over", "under", "margin use", "liq."
+    )
+    for row in result["strategies"]:
+        ratio = "–" if row["calibration"] is None else f"{row['calibration']:.2f}"
+        table.add_row(
+            row["strategy"],
+            dollars(row["volatility_usd"]),
+            percent(row["hedge_effectiveness"], 2),
+            ratio,
+            percent(row["over_hedged"], 0),
+            percent(row["under_hedged"], 0),
+            percent(row["worst_margin_use"], 0),
+            str(row["liquidations"]),
+        )
+    return table
+
+
+def _carry(result: Json) -> Table:
+    table = _table(
+        "\nMoney per day", "strategy", "net carry", "funding", "fees", "slippage", "impact", "turnover"
+    )
+    for row in result["strategies"]:
+        days = max(row["days"], 1)
+        names = ("net_carry", "funding", "fees", "slippage", "impact", "turnover")
+        table.add_row(row["strategy"], *(dollars(row[f"{name}_usd"] / days) for name in names))
+    return table
+
+
+def _differences(result: Json) -> Table:
+    first = result["differences"][0]["strategy"]
+    table = _table(f"\n{first} against, with 95 % intervals", "rival", "sd ratio", "", "P&L a day more", "")
+    for row in result["differences"]:
+        low, high = row["volatility_interval"]
+        least, most = row["pnl_interval"]
+        table.add_row(
+            row["against"],
+            f"{row['volatility_ratio']:.2f}",
+            f"{low:.2f} to {high:.2f}",
+            dollars(row["pnl_usd"]),
+            f"{dollars(least)} to {dollars(most)}",
+        )
+    return table

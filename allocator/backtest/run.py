@@ -1,0 +1,181 @@
+"""A whole backtest: the history, every strategy over it, what came out, and as files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from allocator.allocation import read_tables
+from allocator.backtest.decide import Strategy
+from allocator.backtest.engine import Span, Walk, walk
+from allocator.backtest.rivals import strategies
+from allocator.backtest.summary import Difference, Summary, differences, summarise
+from allocator.backtest.tape import Tape
+from allocator.errors import DataError, Problem
+from allocator.result import SCHEMA_VERSION, Json, number, usd
+from allocator.scenario.load import LoadedScenario, load_scenario
+from allocator.snapshot.read import SnapshotData
+
+PRIMARY = "allocator"  # whose differences to all others are stated
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Every strategy over one history. `synthetic` says that the history was drawn, not recorded."""
+
+    scenario: LoadedScenario
+    span: Span
+    walks: tuple[Walk, ...]
+    synthetic: bool
+
+    @cached_property
+    def summaries(self) -> list[Summary]:
+        """One per strategy."""
+        return summarise(self.walks)
+
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """The first strategy against every other, with 95 % intervals; none over less than ten days."""
+        stated = self.scenario.scenario.backtest
+        return differences(self.walks, self.walks[0].name, stated.draws, stated.seed)
+
+    @property
+    def result(self) -> Json:
+        """What `result.json` of a backtest holds."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "scenario": self.scenario.scenario.name,
+            "status": "optimal",
+            "synthetic": self.synthetic,
+            "start": _stamp(self.walks[0].times[0]),
+            "end": _stamp(self.walks[0].times[-1]),
+            "every_hours": self.span.every / pd.Timedelta("1h"),
+            "margin_checked_on": "closes",
+            "strategies": [_rounded(asdict(summary)) for summary in self.summaries],
+            "differences": [_rounded(asdict(difference)) for difference in self.differences],
+            "liquidations": [
+                {"strategy": w.name, "time": _stamp(bar.time), "venue": bar.venue}
+                | {
+                    "equity_usd": usd(bar.equity_usd),
+                    "maintenance_margin_usd": usd(bar.maintenance_margin_usd),
+                }
+                for w in self.walks
+                for bar in w.liquidations
+            ],
+        }
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """`wealth`, `ledger`, `positions`, `venues` and `decisions`, each with a column of the strategy."""
+        return {
+            "wealth": _joined({w.name: _wealth(w) for w in self.walks}),
+            "ledger": _joined({w.name: w.ledger.frame() for w in self.walks}),
+            "positions": _joined(
+                {
+                    w.name: pd.DataFrame(w.positions, columns=["time", "venue", "symbol", "usd"])
+                    for w in self.walks
+                }
+            ),
+            "venues": _joined({w.name: pd.DataFrame([asdict(bar) for bar in w.venues]) for w in self.walks}),
+            "decisions": _joined({w.name: pd.DataFrame([asdict(c) for c in w.choices]) for w in self.walks}),
+        }
+
+
+def _wealth(walked: Walk) -> pd.DataFrame:
+    frame = pd.DataFrame({"time": walked.times, "wealth_usd": walked.wealth})
+    deltas = pd.DataFrame(walked.delta).fillna(0.0).add_prefix("net_delta_usd.")
+    return pd.concat([frame, deltas], axis=1)
+
+
+def _joined(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    named = [frame.assign(strategy=name) for name, frame in frames.items() if len(frame)]
+    return pd.concat(named, ignore_index=True) if named else pd.DataFrame({"strategy": []})
+
+
+def _stamp(time: pd.Timestamp) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _rounded(values: Mapping[str, Any]) -> Json:
+    """Plain numbers; what is not finite is null."""
+    return {
+        key: number(value)
+        if isinstance(value, float)
+        else [number(float(v)) for v in value]
+        if isinstance(value, tuple)
+        else value
+        for key, value in values.items()
+    }
+
+
+def history(loaded: LoadedScenario) -> tuple[SnapshotData, bool]:
+    """The snapshot to walk over, and whether its past is synthetic. Raises `DataError`."""
+    tables = read_tables(loaded)
+    wanted = loaded.scenario.backtest.simulate
+    if wanted is None:
+        return tables, False
+    from allocator.backtest.simulate import simulated
+    from allocator.market.build import build_market
+
+    return simulated(tables, build_market(loaded, tables), wanted.days, wanted.seed), True
+
+
+def span_of(loaded: LoadedScenario, tape: Tape) -> Span:
+    """The bars to walk. Raises `DataError` where the history is too short for a single decision and a day."""
+    stated, times = loaded.scenario.backtest, tape.times
+    start = times[0] + pd.Timedelta(hours=stated.warm_up)
+    if stated.start is not None:
+        start = pd.Timestamp(stated.start).tz_convert("UTC")
+    end = times[-1] if stated.end is None else pd.Timestamp(stated.end).tz_convert("UTC")
+    every = pd.Timedelta(hours=stated.every or loaded.scenario.horizons.decision)
+    first, last = int(times.searchsorted(start, "left")), int(times.searchsorted(end, "right"))
+    if last - first < 2 or first == 0:
+        message = (
+            f"from {_stamp(start)} to {_stamp(end)} there are {max(last - first, 0)} prices with a past; "
+            f"the table goes from {_stamp(times[0])} to {_stamp(times[-1])}: "
+            "mend backtest.start, backtest.end or backtest.warm_up"
+        )
+        raise DataError([Problem(loaded.origin("backtest"), message)])
+    return Span(start, end, every)
+
+
+def backtest(
+    scenario: LoadedScenario | Path | str,
+    rivals: Mapping[str, Strategy] | None = None,
+    progress: Callable[[str, int], Callable[[], None]] | None = None,
+) -> Backtest:
+    """Walk a scenario's strategies, and any `rivals` of your own by name, over its history.
+
+    A rival is any function from a `Moment` (market, tape, row) to a `Decision`. `progress` is called with a
+    name and a number of bars and returns what to call at each bar. Raises `DataError` where decisions lack
+    data.
+    """
+    loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
+    snapshot, synthetic = history(loaded)
+    tape = Tape.of(snapshot)
+    span = span_of(loaded, tape)
+    venues = list(loaded.scenario.venues)
+    known = strategies(venues)
+    chosen: dict[str, Strategy] = {}
+    for name in loaded.scenario.backtest.strategies:
+        key = f"one_to_one.{venues[0]}" if name == "one_to_one" else name
+        chosen[key] = known[key]
+    chosen |= rivals or {}
+    bars = int(tape.times.searchsorted(span.end, "right") - tape.times.searchsorted(span.start, "left"))
+    walks = [
+        walk(loaded, tape, span, name, strategy, progress(name, bars) if progress else lambda: None)
+        for name, strategy in chosen.items()
+    ]
+    return Backtest(loaded, span, tuple(walks), synthetic)
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    """A table as the bytes of a Parquet file."""
+    file = io.BytesIO()
+    frame.to_parquet(file, index=False)
+    return file.getvalue()

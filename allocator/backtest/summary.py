@@ -1,0 +1,178 @@
+"""What a walk amounts to: risk, carry, costs, safety; and differences between walks with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pandas as pd
+
+from allocator.backtest.engine import Walk
+from models.arrays import Vector
+
+_CARRY = ("funding", "fee", "slippage", "impact", "transfer", "liquidation")
+_BANDS = 0.05  # of the exposure: a hedge nearer than this is neither over nor under
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One strategy over the whole span. Amounts in USD, shares are fractions; received is > 0.
+
+    `volatility_usd` is the sd of daily P&L. `hedge_effectiveness` is 1 − its variance over that of no hedge,
+    null without that rival. `net_carry_usd` is funding less every cost. `over_hedged` and `under_hedged` are
+    shares of time, over coins, that a hedge was more than 5 % of the exposure too large or too small.
+    `worst_margin_use` is the largest maintenance margin over equity at any venue and bar. `calibration` is
+    realised over predicted volatility, √ of the mean of (P&L over predicted sd)².
+    """
+
+    strategy: str
+    days: int
+    decisions: int
+    unanswered: int
+    volatility_usd: float
+    hedge_effectiveness: float | None
+    pnl_usd: float
+    net_carry_usd: float
+    funding_usd: float
+    fees_usd: float
+    slippage_usd: float
+    impact_usd: float
+    transfers_usd: float
+    liquidation_usd: float
+    turnover_usd: float
+    over_hedged: float
+    under_hedged: float
+    worst_margin_use: float | None
+    liquidations: int
+    calibration: float | None
+    identity_error_usd: float
+
+
+def daily_pnl(walk: Walk) -> pd.Series:
+    """P&L of each whole day from the first fill on, by the day's last time; the first pays for the entry.
+
+    Before the first fill no strategy has had its say, so nothing of that time is any one's merit.
+    """
+    wealth = pd.Series(walk.wealth, index=pd.DatetimeIndex(walk.times))
+    first = min(walk.fills, default=wealth.index[0])
+    days = pd.date_range(first, wealth.index[-1], freq="24h")
+    level = wealth.reindex(days, method="ffill")
+    level.iloc[0] -= sum(usd for time, usd in walk.fills.items() if time == first)
+    return level.diff().dropna()
+
+
+def summarise(walks: Sequence[Walk]) -> list[Summary]:
+    """A summary of each walk; no hedge, where it is among them, is what effectiveness is against."""
+    pnl = {walk.name: daily_pnl(walk) for walk in walks}
+    unhedged = pnl.get("no_hedge")
+    return [_one(walk, pnl[walk.name], unhedged) for walk in walks]
+
+
+def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None) -> Summary:
+    ledger = walk.ledger.frame()
+    by_kind = ledger.groupby("kind")["usd"].sum() if len(ledger) else pd.Series(dtype=float)
+    booked = {kind: float(by_kind.get(kind, 0.0)) for kind in _CARRY}
+    over, under = _hedging(walk)
+    uses = [bar.maintenance_margin_usd / bar.equity_usd for bar in walk.venues if bar.equity_usd > 0]
+    broke = any(bar.equity_usd <= 0 for bar in walk.venues)
+    total = float(ledger["usd"].sum()) if len(ledger) else 0.0
+    return Summary(
+        strategy=walk.name,
+        days=len(pnl),
+        decisions=len(walk.choices),
+        unanswered=sum(choice.status != "optimal" for choice in walk.choices),
+        volatility_usd=float(pnl.std(ddof=1)),
+        hedge_effectiveness=None if unhedged is None else float(1 - pnl.var(ddof=1) / unhedged.var(ddof=1)),
+        pnl_usd=walk.wealth[-1] - walk.opening_usd,
+        net_carry_usd=sum(booked.values()),
+        funding_usd=booked["funding"],
+        fees_usd=booked["fee"],
+        slippage_usd=booked["slippage"],
+        impact_usd=booked["impact"],
+        transfers_usd=booked["transfer"],
+        liquidation_usd=booked["liquidation"],
+        turnover_usd=sum(choice.trade_usd for choice in walk.choices),
+        over_hedged=over,
+        under_hedged=under,
+        worst_margin_use=float("inf") if broke else max(uses, default=None),
+        liquidations=len(walk.liquidations),
+        calibration=calibration(walk, pnl),
+        identity_error_usd=walk.wealth[-1] - walk.opening_usd - total,
+    )
+
+
+def calibration(walk: Walk, pnl: pd.Series) -> float | None:
+    """Realised over predicted volatility of daily P&L; null unless decisions and days fall together."""
+    if not len(pnl):
+        return None
+    predicted = pd.Series({choice.time: choice.volatility_usd for choice in walk.choices}).sort_index()
+    began = pd.DatetimeIndex(pnl.index).shift(-1, freq="24h")
+    # The decision in force while the day passed; one a day, or the days do not say what was predicted.
+    each = predicted.reindex(began, method="ffill").to_numpy()
+    both = pd.DataFrame({"pnl": pnl.to_numpy(), "sd": each}).dropna()
+    both = both[both["sd"] > 0]
+    return float(np.sqrt(np.mean((both["pnl"] / both["sd"]) ** 2))) if len(both) else None
+
+
+def _hedging(walk: Walk) -> tuple[float, float]:
+    """Shares of bars and coins over- and under-hedged by more than the band."""
+    held = pd.DataFrame(walk.delta, index=pd.DatetimeIndex(walk.times)).fillna(0.0)
+    traded = pd.DataFrame(walk.positions, columns=["time", "venue", "symbol", "usd"])
+    if traded.empty or not len(held.columns):
+        return 0.0, float(held.abs().gt(0).to_numpy().mean()) if held.size else 0.0
+    traded = traded.assign(asset=traded["symbol"].str.partition("/")[0])
+    hedge = traded.pivot_table(index="time", columns="asset", values="usd", aggfunc="sum", fill_value=0.0)
+    hedge = hedge.reindex(index=held.index, columns=held.columns, fill_value=0.0)
+    exposure = held - hedge
+    there = exposure.abs() > 0
+    excess = -(held * np.sign(exposure)) / exposure.abs().where(there)
+    count = max(int(there.to_numpy().sum()), 1)
+    over, under = ((excess * sign > _BANDS).to_numpy().sum() / count for sign in (1, -1))
+    return float(over), float(under)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one strategy against another, with the 95 % interval of a stationary block bootstrap over days.
+
+    `volatility_ratio` below 1 is calmer; `carry_usd` is net carry a day, > 0 earns more.
+    """
+
+    strategy: str
+    against: str
+    volatility_ratio: float
+    volatility_interval: tuple[float, float]
+    pnl_usd: float
+    pnl_interval: tuple[float, float]
+
+
+def differences(walks: Sequence[Walk], name: str, draws: int = 1000, seed: int = 0) -> list[Difference]:
+    """The named strategy against every other, on the same days drawn together.
+
+    Stationary bootstrap of Politis and Romano (1994), blocks of five days on average; percentile intervals.
+    """
+    from arch.bootstrap import StationaryBootstrap
+
+    pnl = {walk.name: daily_pnl(walk) for walk in walks}
+    mine = pnl[name].to_numpy()
+    found = []
+    for other, theirs in pnl.items():
+        if other == name or len(mine) < 10:
+            continue
+        rival = theirs.to_numpy()
+        drawn = StationaryBootstrap(5, mine, rival, seed=seed)
+        samples = drawn.apply(_compared, draws)
+        low, high = np.percentile(samples, [2.5, 97.5], axis=0)
+        ratio, gain = _compared(mine, rival)
+        found.append(Difference(name, other, ratio, (low[0], high[0]), gain, (low[1], high[1])))
+    return found
+
+
+def _compared(mine: Vector, rival: Vector) -> Vector:
+    return np.array([np.std(mine, ddof=1) / np.std(rival, ddof=1), np.mean(mine) - np.mean(rival)])
+
+
+def table(summaries: Sequence[Summary]) -> pd.DataFrame:
+    """Summaries as a table, one row a strategy."""
+    return pd.DataFrame([asdict(summary) for summary in summaries]).set_index("strategy")
