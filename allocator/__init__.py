@@ -22,6 +22,7 @@ if getattr(_models, "__project__", None) != "hedge-allocator":
 
 if TYPE_CHECKING:
     from allocator.allocation import Allocation, allocate
+    from allocator.backtests.run import Backtest, backtest
     from allocator.errors import (
         AuditFailed,
         DataError,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Allocation",
     "AuditFailed",
+    "Backtest",
     "DataError",
     "HedgeError",
     "Infeasible",
@@ -52,6 +54,7 @@ __all__ = [
     "SolverFailed",
     "Sweep",
     "allocate",
+    "backtest",
     "load",
     "reconcile",
     "sweep",
@@ -65,6 +68,8 @@ _HOMES = {
     "Reconciliation": "allocator.orders.reconcile",
     "reconcile": "allocator.orders.stored",
     "Scenario": "allocator.scenario.schema",
+    "Backtest": "allocator.backtests.run",
+    "backtest": "allocator.backtests.run",
     "Sweep": "allocator.sweeps.run",
     "sweep": "allocator.sweeps.run",
 }

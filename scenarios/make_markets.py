@@ -38,13 +38,17 @@ class Coin(NamedTuple):
 
 
 class Perp(NamedTuple):
-    """Exchange, symbol, tick, funding interval in hours, sd of the basis."""
+    """Exchange, symbol, tick, funding interval in hours, sd of the basis.
+
+    A dated future has no interval, and a premium per year that runs to nothing at its expiry.
+    """
 
     venue: str
     symbol: str
     tick: str
     interval: int
     basis_sd: float
+    premium: float = 0.0
 
 
 COINS: Mapping[str, Coin] = {
@@ -75,6 +79,9 @@ PERPS: tuple[Perp, ...] = (
     Perp("dydx", "BTC/USD:USDC", "1", 1, 0.0009),
     Perp("dydx", "ETH/USD:USDC", "0.1", 1, 0.0009),
     Perp("dydx", "SOL/USD:USDC", "0.01", 1, 0.0011),
+    Perp("binance", "BTC/USDT:USDT-261225", "0.1", 0, 0.0006, 0.075),
+    Perp("binance", "ETH/USDT:USDT-261225", "0.01", 0, 0.0007, 0.06),
+    Perp("binance", "BTC/USDT:USDT-270326", "0.1", 0, 0.0009, 0.085),
 )
 # Exchanges and assets of each scenario: its folder holds their contracts, and the currencies they need.
 MARKETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -84,6 +91,13 @@ MARKETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("BTC", "ETH", "GNO", "RPL"),
     ),
     "portfolio_margin": (("okx",), ("BTC", "ETH")),
+    "dated": (
+        (
+            *("binance BTC/USDT:USDT", "binance ETH/USDT:USDT", "hyperliquid"),
+            *("binance BTC/USDT:USDT-261225", "binance ETH/USDT:USDT-261225", "binance BTC/USDT:USDT-270326"),
+        ),
+        ("BTC", "ETH"),
+    ),
     "dex": (
         ("binance BTC/USDT:USDT", "binance ETH/USDT:USDT", "hyperliquid", "dydx"),
         ("BTC", "ETH", "SOL", "HYPE"),
@@ -115,6 +129,15 @@ def quote_of(symbol: str) -> str:
     return symbol.partition("/")[2].partition(":")[0]
 
 
+def premium_path(perp: Perp, rows: int) -> Vector:
+    """Return what a contract is above its coin (rows,): a perpetual 2 bp below, a dated future its carry."""
+    if not perp.premium:
+        return np.full(rows, -0.0002)
+    expiry = datetime.strptime(perp.symbol[-6:], "%y%m%d").replace(hour=8, tzinfo=UTC)
+    hours = (expiry - AS_OF) / timedelta(hours=1) + STEP_HOURS * np.arange(rows - 1, -1, -1)
+    return perp.premium * hours / (365 * 24)
+
+
 def price_rows(random: np.random.Generator) -> list[tuple[str, ...]]:
     """Return reference prices of coins and currencies, and marks of every perpetual."""
     rows = PRICE_DAYS * 24 // STEP_HOURS + 1
@@ -124,7 +147,7 @@ def price_rows(random: np.random.Generator) -> list[tuple[str, ...]]:
     columns = [("index", f"{name}/USD", [f"{price:.6g}" for price in path]) for name, path in coins.items()]
     columns += [("index", f"{name}/USD", [f"{p:.5f}" for p in path]) for name, path in currencies.items()]
     for perp in PERPS:
-        basis = -0.0002 + reverting(random, rows, perp.basis_sd, 0.06)
+        basis = premium_path(perp, rows) + reverting(random, rows, perp.basis_sd, 0.06)
         quote = currencies.get(quote_of(perp.symbol), np.ones(rows))
         marks = coins[perp.symbol.partition("/")[0]] / quote * (1 + basis)
         columns.append((perp.venue, perp.symbol, [on_tick(mark, perp.tick) for mark in marks]))
@@ -136,7 +159,9 @@ def funding_rows(random: np.random.Generator) -> list[tuple[str, ...]]:
     hours = FUNDING_DAYS * 24
     shared = {name: 0.0003 + reverting(random, hours + 9, 0.0003, 0.98) for name in COINS}
     rows: list[tuple[str, ...]] = []
-    for venue, symbol, _, interval, _ in PERPS:
+    for venue, symbol, _, interval, _, premium_a_year in PERPS:
+        if premium_a_year:
+            continue
         own = random.normal(0.0, 0.00025) + reverting(random, hours + 9, 0.00025, 0.95)
         premium = shared[symbol.partition("/")[0]] + own
         for hour in range(interval, hours + interval + 1, interval):

@@ -43,9 +43,7 @@ CHANGES = (
 )  # fmt: skip
 
 # What changes no number of this desk: it has nothing to withdraw, and no tier differs by its kind.
-UNFELT = (
-    *("horizons.execution", "venues.okx.withdrawals", "venues.okx.margin.netting", "orders", "snapshot"),
-)
+UNFELT = (*("horizons.execution", "venues.okx.withdrawals", "venues.okx.margin.netting", "orders"),)
 
 
 def same(one: object, other: object) -> bool:

@@ -157,7 +157,7 @@ def test_the_result_reference_has_every_field_and_no_other(result):
     assert set(nested) | scalars == set(result)
     for key, fields in nested.items():
         assert fields == fields_of(result[key]), key
-    assert fields_of(result["audit"]["rounded"]) - {"gap_usd"} <= named["audit"]
+    assert fields_of(result["audit"]["rounded"]) - {"gap_usd", "method"} <= named["audit"]
 
 
 def errors() -> Iterator[type[HedgeError]]:

@@ -36,14 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         say(done.text("result.json"))
     else:
-        from allocator.backtest.page import text_of
+        from allocator.backtests.page import text_of
 
         say(text_of(json.loads(done.text("result.json")), done.folder))
     return done.exit_code
 
 
 def _compute(scenario: LoadedScenario, name: str, arguments: argparse.Namespace) -> Run:
-    from allocator.backtest.run import backtest, parquet
+    from allocator.backtests.run import backtest, parquet
     from allocator.result import to_text
 
     make_parent(arguments.out)

@@ -95,9 +95,21 @@ def build_market(
     reference = ex.Reference(usd_prices, findings)
     marks = stage("marks", findings, lambda _: newest(tables["prices"], ["venue", "symbol"])["price"], tables)
     stated = stage("tiers", findings, lambda _: newest_tiers(tables["margin_tiers"]), tables)
-    tiers = tiers_in_usd(loaded, listings, stated, marks, reference, snapshot.from_tables)
+    tiers = stage(
+        "tiers in USD",
+        findings,
+        lambda found: tiers_in_usd(
+            loaded, listings, stated, marks, ex.Reference(usd_prices, found), snapshot.from_tables
+        ),
+        *(listings, stated, marks, usd_prices, snapshot, venues),
+    )
     findings.raise_if_any()
-    instruments = build_instruments(loaded, listings, tiers, findings)
+    instruments = stage(
+        "instruments",
+        findings,
+        lambda found: build_instruments(loaded, listings, tiers, found),
+        *(listings, tiers, venues),
+    )
     findings.raise_if_any()
     prices = stage(
         "prices",

@@ -37,6 +37,8 @@ def with_carry(
     A dated future never settles funding: rates, caps and uncertainty are zero, the interval is infinite.
     """
     n = len(listings)
+    if all(listing.expiry is None for listing in listings):
+        return funding
     perps = np.array([k for k, listing in enumerate(listings) if listing.expiry is None], dtype=np.int64)
     left = np.array([hours_to_expiry(listing, as_of) for listing in listings])
 

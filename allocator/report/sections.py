@@ -204,7 +204,7 @@ def orders(source: Source) -> Html:
     if source.result.get("sequence", "worst") is not None:
         parts.append(_sequence(source.result["sequence"]["worst"]))
     parts.append(_transfers(source.result))
-    if source.schedule:
+    if source.schedule and source.status != "refused":
         parts.append(_schedule(source.schedule))
     parts.append(_withheld(source.result))
     return section("orders", "Orders and transfers", *parts)

@@ -13,13 +13,13 @@ from nova_desk import write_desk
 
 from allocator import DataError
 from allocator.allocation import read_tables
-from allocator.backtest.decide import only
-from allocator.backtest.engine import Span, walk
-from allocator.backtest.rivals import strategies
-from allocator.backtest.run import backtest
-from allocator.backtest.simulate import simulated
-from allocator.backtest.summary import daily_pnl, differences, summarise
-from allocator.backtest.tape import Tape
+from allocator.backtests.decide import only
+from allocator.backtests.engine import Span, walk
+from allocator.backtests.rivals import strategies
+from allocator.backtests.run import backtest
+from allocator.backtests.simulate import simulated
+from allocator.backtests.summary import daily_pnl, differences, summarise
+from allocator.backtests.tape import Tape
 from allocator.cli import main
 from allocator.market.build import build_market
 from allocator.scenario.load import load_scenario

@@ -98,7 +98,7 @@ def test_pushes_cancel(seed):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", [1000, 1100, 1200])
+@pytest.mark.parametrize("first", [1000])
 def test_pushes_cancel_at_length(first, told):
     errors = [e for seed in range(first, first + 100) for e in check_sums(random_market(seed))]
     with told():

@@ -279,7 +279,7 @@ def test_files_that_cannot_be_read():
 @pytest.fixture
 def run(tmp_path, hedge: Hedge) -> Path:
     path = write_desk(tmp_path / "desk")
-    assert hedge("allocate", path, "--out", tmp_path / "runs").code == 0
+    assert hedge("allocate", path, "--no-report", "--out", tmp_path / "runs").code == 0
     return only_run(tmp_path / "runs")
 
 

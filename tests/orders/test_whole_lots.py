@@ -72,7 +72,7 @@ def test_no_limit_is_breached():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("start", range(0, 500, 50))
+@pytest.mark.parametrize("start", range(0, 200, 50))
 def test_no_limit_is_breached_on_many(start, told):
     said = sample(range(start, start + 50))
     with told():
@@ -339,9 +339,9 @@ def test_the_gap_to_scip():
 
 @SCIP
 @pytest.mark.long
-@pytest.mark.parametrize("start", range(0, 200, 10))
+@pytest.mark.parametrize("start", range(0, 40, 10))
 def test_the_gap_to_scip_on_many(start, told):
-    found = gaps(range(start, start + 10), 30.0)
+    found = gaps(range(start, start + 10), 10.0)
     true, reported = np.array(found).T
     with told():
         print(f"seeds from {start}: true gap within 0.5 % in {np.sum(true <= 0.005)} of {len(found)}")

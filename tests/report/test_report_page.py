@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import copy
+import csv
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -294,7 +296,7 @@ def test_what_other_parts_add_is_shown(daily):
 def test_a_result_without_them_says_so(read):
     said = read.of("main")[0].text
     assert "holds no comparison with doing nothing" in said or "Against doing nothing" in said
-    assert "holds no collateral prices" in said or "Collateral, ranked" in said
+    assert "No venue needs more collateral" in said or "Collateral, ranked" in said
 
 
 def test_a_run_of_an_earlier_version_is_told(daily):
@@ -321,7 +323,8 @@ def test_orders_withheld_are_not_sent(daily):
     said = Reader(page(Refused(found.folder, found.manifest))).of("main")[0].text
     assert "Send nothing: a pre-trade check withheld the orders." in said
     assert "Withheld:" in said
-    assert "client order id" not in said
+    rows = csv.DictReader(io.StringIO(found.text("orders.csv")))
+    assert not [row for row in rows if row["client_order_id"] in said]
 
 
 def test_a_schedule_and_the_tightest_state_are_shown(daily, tmp_path):

@@ -183,6 +183,7 @@ forecasts:
 objective: {risk_aversion_per_usd: 1.0e-7, impact: {model: none}}
 limits:
   uni_mmr: {kind: maintenance_margin, venues: [unified], stresses: [], buffer: 1.5x}
+orders: {checks: {adv_share: null}}
 """
 COLUMNS = "venue_symbol,lot_contracts,tick,min_contracts,min_notional_usd,funding_interval_hours,funding_cap"
 UNIFIED_TABLES = {

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 
 from allocator import evaluate
-from allocator.backtest.decide import Moment, Strategy, market_at, stay
-from allocator.backtest.desk import Desk, Place, opening
-from allocator.backtest.ledger import Ledger
-from allocator.backtest.margin_call import VenueBar, liquidate, margin_state
-from allocator.backtest.tape import Tape
+from allocator.backtests.decide import Moment, Strategy, market_at, stay
+from allocator.backtests.desk import Desk, Place, opening
+from allocator.backtests.ledger import Ledger
+from allocator.backtests.margin_call import VenueBar, liquidate, margin_state
+from allocator.backtests.tape import Tape
 from allocator.errors import HedgeError
 from allocator.market.build import build_market
 from allocator.market.types import Decision, Market

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 
 from allocator.allocation import read_tables
-from allocator.backtest.decide import Strategy
-from allocator.backtest.engine import Span, Walk, walk
-from allocator.backtest.rivals import strategies
-from allocator.backtest.summary import Difference, Summary, differences, summarise
-from allocator.backtest.tape import Tape
+from allocator.backtests.decide import Strategy
+from allocator.backtests.engine import Span, Walk, walk
+from allocator.backtests.rivals import strategies
+from allocator.backtests.summary import Difference, Summary, differences, summarise
+from allocator.backtests.tape import Tape
 from allocator.errors import DataError, Problem
 from allocator.result import SCHEMA_VERSION, Json, number, usd
 from allocator.scenario.load import LoadedScenario, load_scenario
@@ -119,7 +119,7 @@ def history(loaded: LoadedScenario) -> tuple[SnapshotData, bool]:
     wanted = loaded.scenario.backtest.simulate
     if wanted is None:
         return tables, False
-    from allocator.backtest.simulate import simulated
+    from allocator.backtests.simulate import simulated
     from allocator.market.build import build_market
 
     return simulated(tables, build_market(loaded, tables), wanted.days, wanted.seed), True

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from allocator.backtest.decide import Moment, Strategy, allocator, only
+from allocator.backtests.decide import Moment, Strategy, allocator, only
 from allocator.market.types import Decision, Market
 from models.arrays import BoolVector, Vector
 

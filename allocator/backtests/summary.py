@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from allocator.backtest.engine import Walk
+from allocator.backtests.engine import Walk
 from models.arrays import Vector
 
 _CARRY = ("funding", "fee", "slippage", "impact", "transfer", "liquidation")

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from allocator import margin
-from allocator.backtest.desk import Desk
-from allocator.backtest.ledger import Ledger
-from allocator.backtest.tape import Tape
+from allocator.backtests.desk import Desk
+from allocator.backtests.ledger import Ledger
+from allocator.backtests.tape import Tape
 from allocator.market.types import Market
 from allocator.scenario.load import LoadedScenario
 from models.arrays import Vector

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from allocator.audit import audit
-from allocator.backtest.desk import Desk
-from allocator.backtest.tape import Tape
+from allocator.backtests.desk import Desk
+from allocator.backtests.tape import Tape
 from allocator.errors import AuditFailed
 from allocator.market.build import build_market
 from allocator.market.types import Decision, Market

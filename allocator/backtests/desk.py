@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from allocator.backtest.ledger import Ledger
-from allocator.backtest.tape import Tape
+from allocator.backtests.ledger import Ledger
+from allocator.backtests.tape import Tape
 from allocator.market.types import Instrument, Market
 from allocator.snapshot.read import SnapshotData
 from models.contracts import notional_usd, unrealised_pnl_settle
