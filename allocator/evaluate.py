@@ -45,6 +45,11 @@ class VenueState:
     balances: Vector
 
 
+def shortfall_name(limit: str, stress: str) -> str:
+    """Name under which the multipliers (V,) of what each venue lacks are given, for a limit on their sum."""
+    return f"{limit}.lacking.{stress}"
+
+
 def selected_venues(market: Market, names: Literal["all"] | list[str]) -> Index:
     """Rows of the venues that a limit names."""
     return np.array(

@@ -24,7 +24,7 @@ from allocator.audit.routes import NEAR, moved, route_gap
 from allocator.audit.separable import separable_gap
 from allocator.audit.weights import Weights
 from allocator.cushion import cushion, multiplier
-from allocator.evaluate import VenueState, selected_assets, selected_venues
+from allocator.evaluate import VenueState, selected_assets, selected_venues, shortfall_name
 from allocator.haircuts import piece_shares, share_name, value_pieces
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.stresses import stressed_rows
@@ -56,7 +56,10 @@ def duality_gap(
             w.gap += _squared_volatility(w, limit, float(y[0]), market)
         else:
             w.gap += float(y @ slack)
-            _SPREAD[limit.kind](market, decision, state, w, limit, y)
+            if limit.kind == "liquidity":
+                _shared_shortfall(market, state, w, limit, y, prices)
+            else:
+                _SPREAD[limit.kind](market, decision, state, w, limit, y)
     _objective(market, decision, w)
     expand_requirements(market, decision, w, prices)
     _expand_equity(market, decision, w, prices)
@@ -234,12 +237,28 @@ def _maintenance_margin(
 
 
 def _liquidity(m: Market, d: Decision, st: VenueState, w: Weights, limit: LimitValues, y: Vector) -> None:
+    _shared_shortfall(m, st, w, limit, y, {})
+
+
+def _shared_shortfall(
+    m: Market, st: VenueState, w: Weights, limit: LimitValues, y: Vector, prices: Mapping[str, Vector]
+) -> None:
+    """y·(lacking)⁺ of each venue by f·lacking below it, for any f from 0 to y.
+
+    At the warning level itself the multipliers of the rows of venues say which; elsewhere there is no choice.
+    """
     spec = _spec(m, limit)
     assert isinstance(spec, schema.Liquidity)
+    near = NEAR * m.book_usd
     for s, price in zip(stressed_rows(spec.stresses, m.stresses.names), y, strict=True):
-        lacks = spec.warning * st.maintenance_margin[s] > st.equity[s]
-        w.required[s] += spec.warning * price * lacks
-        w.equity[s] += price * lacks
+        lacking = spec.warning * st.maintenance_margin[s] - st.equity[s]
+        priced = prices.get(shortfall_name(limit.name, m.stresses.names[s]), np.zeros(0))
+        share = np.where(lacking > 0, price, 0.0)
+        if len(priced) == len(lacking):
+            share = np.where(np.abs(lacking) <= near, np.clip(priced, 0.0, price), share)
+        w.gap += float((price * np.maximum(lacking, 0.0) - share * lacking).sum())
+        w.required[s] += spec.warning * share
+        w.equity[s] += share
 
 
 def _soft_volatility(

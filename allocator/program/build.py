@@ -52,8 +52,8 @@ class Program:
         context = Context(
             market, self.variables, self.slots, margins, requirements.initial(required), self.root
         )
-        self.pieces = required.pieces
         self.limits = [self._limit(rows) for rows in limit_rows(context)]
+        self.pieces = required.pieces | context.pieces
         self.lower, self.upper = self._box()
         self.limits += [self._limit(rows) for rows in self._norm_limits()]
         named = [row.constraint for row in self.limits]

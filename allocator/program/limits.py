@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from allocator.cushion import multiplier, time_scales
-from allocator.evaluate import selected_assets, selected_venues
+from allocator.evaluate import selected_assets, selected_venues, shortfall_name
 from allocator.market.boxes import participation_bounds, position_cap, side_bounds
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Index, LimitSpec, Market
@@ -46,7 +46,7 @@ class Context:
     """What a limit may speak of. `margins` holds the stresses that some limit needs.
 
     `root` is √λ in the program's units, by which its risk factors are scaled; limits add rows that define
-    variables of their own to `ties`.
+    variables of their own to `ties`, and to `pieces` those whose multipliers the audit asks for.
     """
 
     market: Market
@@ -56,6 +56,7 @@ class Context:
     initial: cp.Expression
     root: float
     ties: list[cp.Constraint] = field(default_factory=list)
+    pieces: dict[str, list[cp.Constraint]] = field(default_factory=dict)
 
     def venue_sum(self, chosen: Index) -> sp.csr_array:
         """(len(chosen), n): sums instruments over each chosen venue."""
@@ -243,10 +244,12 @@ def _liquidity(c: Context, spec: LimitSpec) -> Iterator[Rows]:
     everywhere = np.arange(len(c.market.accounts))
     for s in stressed_rows(spec.limit.stresses, c.market.stresses.names):
         wanted = spec.limit.warning * c.margins[s].required
-        lacking = cp.sum(cp.pos(wanted - c.equity(int(s), everywhere)))
-        yield _rows(
-            spec, "reserve", (c.market.stresses.names[s],), lacking, c.slots(f"limits.{spec.key}.reserve")
-        )
+        stress, name = c.market.stresses.names[s], f"limits.{spec.key}.reserve"
+        lacking = cp.Variable(len(everywhere), nonneg=True, name=f"lacking {name} {stress}")
+        row = wanted - c.equity(int(s), everywhere) <= lacking
+        c.ties.append(row)
+        c.pieces[shortfall_name(name, stress)] = [row]
+        yield _rows(spec, "reserve", (stress,), cp.sum(lacking), c.slots(name))
 
 
 def _liquidation_probability(c: Context, spec: LimitSpec) -> Iterator[Rows]:

@@ -28,7 +28,9 @@ def tighten(program, decision):
         fixed.append(program.variables.transfers == decision.transfers / book)
     ties = cp.Problem(cp.Minimize(0), [*tied, *fixed])
     named = {v: v.name() for v in ties.variables()}
-    goal = [cp.sum(v) for v, name in named.items() if name in LOW or name.startswith("maintenance_")]
+    goal = [
+        cp.sum(v) for v, name in named.items() if name in LOW or name.startswith(("maintenance_", "lacking "))
+    ]
     goal += [-cp.sum(v) for v, name in named.items() if name.startswith("counted_")]
     tightest = cp.Problem(cp.Minimize(sum(goal)), ties.constraints)
     tightest.solve(cp.CLARABEL, tol_gap_abs=1e-10, tol_gap_rel=1e-10, tol_feas=1e-10)
