@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _of_scenario(arguments: argparse.Namespace) -> tuple[Json, int]:
     from allocator.allocation import allocate, read_tables
     from allocator.explain.explanation import price_rows, ranges_of
+    from allocator.explain.reasons import reasons
     from allocator.market.build import build_market
     from allocator.result import failure, header
 
@@ -51,11 +52,12 @@ def _of_scenario(arguments: argparse.Namespace) -> tuple[Json, int]:
         return {**head, "status": error.status, **failure(error)}, error.exit_code
     prices = allocation.shadow_prices
     ranges = ranges_of(prices, market, scenario)
-    return {**head, "explanation": price_rows(prices, market, scenario, ranges)}, 0
+    explanation = price_rows(prices, market, scenario, ranges)
+    return {**head, "explanation": explanation, **reasons(market, allocation.solution)}, 0
 
 
 _KEPT = ("schema_version", "run_id", "scenario", "as_of", "decision_hours", "holding_hours", "status",
-         "errors", "conflict", "background", "ways_out", "explanation")  # fmt: skip
+         "errors", "conflict", "background", "ways_out", "explanation", "alternatives")  # fmt: skip
 
 
 def _of_run(arguments: argparse.Namespace) -> tuple[Json, int]:

@@ -8,6 +8,7 @@ from typing import Any
 from allocator.explain.words import amount_text
 
 Json = Mapping[str, Any]
+_MOST = 6
 
 
 def text_of(result: Json) -> str:
@@ -16,6 +17,7 @@ def text_of(result: Json) -> str:
     lines += [problem["message"] for problem in result.get("errors", [])]
     if "explanation" in result:
         lines += [*_prices(result["explanation"]), *_collateral(result["explanation"])]
+    lines += [*_trades(result), *_untraded(result), *_alternatives(result)]
     lines += [*_conflict(result), *_ways_out(result)]
     return "\n".join(lines) + "\n"
 
@@ -54,6 +56,64 @@ def _beyond(row: Json, side: str) -> str:
     beyond = row["range"][side]["saves_beyond_usd"]
     per_unit = row["saves_usd"] if beyond is None else beyond
     return f"${per_unit * row['step']:,.2f}"
+
+
+def _trades(result: Json) -> Iterator[str]:
+    rows = result.get("trades")
+    if not rows:
+        return
+    yield "\nWhy these trades: what each dollar of one gains (+) or costs (−) per decision, in basis points"
+    for row in rows:
+        side = "buy" if row["trade_usd"] > 0 else "sell"
+        pushes = ", ".join(
+            f"{push['cause']} {push['usd_per_usd'] * 1e4:+.2f}" for push in row["pushes"][:_MOST]
+        )
+        yield f"  {side} ${abs(row['trade_usd']):,.0f} {row['venue']} {row['symbol']}: {pushes}"
+
+
+def _untraded(result: Json) -> Iterator[str]:
+    rows = result.get("untraded")
+    if not rows:
+        return
+    yield "\nNot traded, the nearest to a trade first"
+    for row in rows[:_MOST]:
+        said = [f"{side} {_way(row[side])}" for side in ("buy", "sell")]
+        yield f"  {row['venue']} {row['symbol']}: {'; '.join(said)}"
+
+
+def _way(way: Json) -> str:
+    if way["blocked_by"]:
+        return f"is held back by {way['blocked_by']}"
+    lacks, trigger = way["lacks_usd_per_usd"] * 1e4, way["trigger_funding_bp_per_interval"]
+    moved = "" if trigger is None else f", or funding {trigger:+.3f} bp a settlement"
+    return f"lacks {lacks:.3f} bp{moved}"
+
+
+def _alternatives(result: Json) -> Iterator[str]:
+    found = result.get("alternatives")
+    if not found:
+        return
+    still = found["doing_nothing"]
+    rebalance, hours = still["rebalance"], still["rebalance"]["break_even_hours"]
+    yield "\nWhat else could be done"
+    pays = "never pays by itself" if hours is None else f"has paid for itself after {hours:,.0f} h"
+    yield (
+        f"  nothing: the rebalance saves ${rebalance['saves_usd_per_day']:,.0f} a day for "
+        f"${rebalance['cash_usd']:,.0f} of cash, so it {pays}.{_breached(still)}"
+    )
+    if "plain_hedge" in found:
+        plain = found["plain_hedge"]
+        dearer = f"${plain['dearer_usd_per_day']:,.0f}"
+        yield f"  a hedge 1:1, equally over venues: costs {dearer} a day.{_breached(plain)}"
+    for row in found.get("venues_off", []):
+        costs = row["costs_usd_per_day"]
+        said = row["status"] if costs is None else f"costs ${costs:,.0f} a day"
+        yield f"  without {row['venue']}: {said}"
+
+
+def _breached(alternative: Json) -> str:
+    names = dict.fromkeys(breach["limit"] for breach in alternative["breaches"])
+    return f" It breaches {', '.join(names)}." if names else ""
 
 
 def _conflict(result: Json) -> Iterator[str]:

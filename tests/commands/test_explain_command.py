@@ -43,6 +43,28 @@ def test_prices_are_told_with_lines_and_ranges(tmp_path, hedge: Hedge):
     assert row["shadow_price_usd"] == pytest.approx(gross["saves_usd"], rel=1e-6)
 
 
+def test_trades_and_alternatives_are_told(tmp_path, hedge: Hedge):
+    desk = write_desk(tmp_path / "desk", TIGHT)
+    outcome = hedge("explain", desk, "--json")
+    trades, page = outcome.json["trades"], hedge("explain", desk).out
+    assert trades
+    for row in trades:
+        # Stationarity: what pushes a trade cancels at the optimum.
+        total = sum(push["usd_per_usd"] for push in row["pushes"])
+        largest = max(abs(push["usd_per_usd"]) for push in row["pushes"])
+        assert abs(total) <= 1e-5 * largest
+        assert f"${abs(row['trade_usd']):,.0f} {row['venue']} {row['symbol']}" in page
+    off = {row["venue"]: row for row in outcome.json["alternatives"]["venues_off"]}
+    assert set(off) >= {row["venue"] for row in trades}
+    for row in off.values():
+        assert row["costs_usd_per_day"] is None or row["costs_usd_per_day"] >= -1e-6
+        assert f"without {row['venue']}" in page
+    assert "What else could be done" in page
+    assert hedge("allocate", desk, "--no-report", "--out", tmp_path / "runs").code == 0
+    told = hedge("explain", only_run(tmp_path / "runs")).out
+    assert "nothing: the rebalance" in told
+
+
 def test_an_infeasible_scenario_is_told_once_with_ways_out(tmp_path, impossible, hedge: Hedge):
     outcome = hedge("allocate", impossible, "--out", tmp_path / "runs")
     assert outcome.code == 3
