@@ -141,6 +141,15 @@ def span_of(loaded: LoadedScenario, tape: Tape) -> Span:
             "mend backtest.start, backtest.end or backtest.warm_up"
         )
         raise DataError([Problem(loaded.origin("backtest"), message)])
+    for name in ("instruments", "margin_tiers"):
+        known = tape.snapshot.tables[name]["time"].min()
+        if known > times[first]:
+            message = (
+                f"{name} are known from {_stamp(known)} on, after the first decision at "
+                f"{_stamp(times[first])}: date their rows when they began to hold, start later, or walk a "
+                "synthetic history with backtest.simulate"
+            )
+            raise DataError([Problem(tape.snapshot.sources.get(name, name), message)])
     return Span(start, end, every)
 
 

@@ -16,13 +16,14 @@ from allocator.allocation import read_tables
 from allocator.backtests.decide import only
 from allocator.backtests.engine import Span, walk
 from allocator.backtests.rivals import strategies
-from allocator.backtests.run import backtest
+from allocator.backtests.run import backtest, span_of
 from allocator.backtests.simulate import simulated
 from allocator.backtests.summary import daily_pnl, differences, summarise
 from allocator.backtests.tape import Tape
 from allocator.cli import main
 from allocator.market.build import build_market
 from allocator.scenario.load import load_scenario
+from allocator.scenario.walk import Backtest
 
 DAYS, WARM_UP = 12, 6
 
@@ -209,6 +210,20 @@ def test_too_short_a_history_says_what_there_is(tmp_path, capsys):
         backtest(load_scenario(path, sets=["backtest.simulate={days: 9, seed: 3}"]))
     with pytest.raises(DataError, match="at least two times"):
         backtest(load_scenario(path))
+
+
+def test_terms_that_are_younger_than_the_walk_are_named(desk, tape):
+    loaded, snapshot = desk
+    late = snapshot.tables["instruments"]["time"].max() + pd.Timedelta(days=30)
+    tables = dict(snapshot.tables)
+    tables["instruments"] = tables["instruments"].assign(time=late)
+    history = Tape.of(replace(snapshot, tables=tables))
+    short = replace(
+        loaded, scenario=loaded.scenario.model_copy(update={"backtest": Backtest(warm_up=f"{WARM_UP}d")})
+    )
+    assert span_of(short, tape).every == pd.Timedelta("24h")
+    with pytest.raises(DataError, match="instruments are known from"):
+        span_of(short, history)
 
 
 def test_the_command_writes_a_folder_and_finds_it_again(tmp_path, capsys):
