@@ -69,6 +69,11 @@ class Shock:
         )
 
 
+def group_name(kind: str, group: int) -> str:
+    """Name under which the multipliers of a group's pieces are given: stress row or `initial`, and group."""
+    return f"margin.{kind}.{group}"
+
+
 def equity(market: Market, positions: Vector, balances: Vector, shock: Shock) -> Vector:
     """Margin equity of each venue (V,): balances at their stressed price plus P&L, after haircuts."""
     gain = shock.pnl * positions - shock.size_loss * np.abs(positions)

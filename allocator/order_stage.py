@@ -23,7 +23,7 @@ from allocator.orders.settle import Lots, Rounded
 from allocator.program.build import Program
 from allocator.program.solve import Solution, solve
 from allocator.program.whole_lots import NoWholeLots, Solver, solve_whole_lots
-from allocator.scenario.schema import Orders
+from allocator.scenario.orders import Orders
 from allocator.trading import TradingRules
 from models.arrays import BoolVector, Vector
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from collections.abc import Sequence as Series
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,13 +15,11 @@ from allocator.audit.audit import Audit, breach_cost
 from allocator.audit.limits import LimitValues
 from allocator.errors import HedgeError, Infeasible, Problem
 from allocator.market.boxes import box_owner
+from allocator.market.held import coin_prices
 from allocator.market.types import Box, Decision, Market
 from allocator.orders.lots import Rounded
 from allocator.orders.order_list import timestamp
-from allocator.orders.sequence import Sequence
-from allocator.orders.states import State
 from models.arrays import Vector
-from models.contracts import plain, round_to_lot
 from models.covariance import variance_by_asset
 from models.hedge import anticipation_variance, currency_exposure, hedge_effectiveness
 
@@ -205,33 +202,16 @@ def _anticipation(market: Market) -> float:
     )
 
 
-def holdings(market: Market) -> list[Json]:
-    """What is held outside the margin accounts, when it may move or comes, and whether it is collateral."""
-    return [
-        {
-            "name": held.name,
-            "kind": held.kind,
-            "asset": held.asset,
-            "value_usd": usd(held.usd),
-            "confidence": number(held.confidence),
-            "until": None if held.until is None else timestamp(held.until),
-            "to": held.venue,
-            "counts_as_collateral": held.arrives,
-        }
-        for held in market.holdings
-    ]
-
-
 def positions(market: Market, decision: Decision, rounded: Rounded) -> list[Json]:
     """Every instrument: before, the convex optimum, and what the rounded orders lead to."""
     x, held = rounded.decision.positions, market.positions
     holding, dated = market.funding.cost * x, market.dated
     costs = evaluate.trade_costs(market, x - held.usd).total
-    rows = []
+    coin_usd, rows = coin_prices(market.instruments, market.prices), []
     for i, instrument in enumerate(market.instruments):
         contracts = float(held.contracts[i]) + float(rounded.trades[i])
         per_contract = market.prices.usd_per_contract[i]
-        coins = per_contract / _coin_usd(market, i)
+        coins = per_contract / coin_usd[i]
         rows.append(
             {
                 "venue": instrument.exchange,
@@ -253,37 +233,6 @@ def positions(market: Market, decision: Decision, rounded: Rounded) -> list[Json
             }
         )
     return rows
-
-
-def instruments(market: Market) -> list[Json]:
-    """Units of every instrument and what is held of it, exact: what reads the orders later needs them."""
-    rows = []
-    for i, instrument in enumerate(market.instruments):
-        contract = instrument.contract
-        held = round_to_lot(float(market.positions.contracts[i]), contract.lot_contracts, "nearest")
-        rows.append(
-            {
-                "venue": instrument.exchange,
-                "account": instrument.account,
-                "symbol": instrument.symbol,
-                "asset": instrument.asset,
-                "kind": contract.kind,
-                "contract_size": plain(contract.contract_size),
-                "lot_contracts": plain(contract.lot_contracts),
-                "tick": plain(contract.tick),
-                "min_contracts": plain(contract.min_contracts),
-                "min_notional_usd": plain(contract.min_notional_usd),
-                "held_contracts": plain(held),
-                "usd_per_contract": number(float(market.prices.usd_per_contract[i])),
-            }
-        )
-    return rows
-
-
-def _coin_usd(market: Market, i: int) -> float:
-    """USD of one coin at the instrument's mark."""
-    contract = market.instruments[i].contract
-    return float(market.prices.mark[i] * market.prices.quote_usd[i]) / contract.coins_per_unit
 
 
 def transfers(market: Market, decision: Decision) -> list[Json]:
@@ -351,7 +300,7 @@ class Prices:
     upper: Vector
 
 
-def limits(market: Market, decision: Decision, values: Series[LimitValues], prices: Prices) -> list[Json]:
+def limits(market: Market, decision: Decision, values: Sequence[LimitValues], prices: Prices) -> list[Json]:
     """Every limit at the convex optimum: value, bound, slack, and the price of one unit more of bound."""
     rows: list[Json] = []
     used: dict[str, int] = {}
@@ -415,27 +364,4 @@ def audit(found: Audit, rounded: Rounded, gap_usd: float, method: str) -> Json:
             "gap_usd": usd(gap_usd),
             "method": method,
         },
-    }
-
-
-def sequence(found: Sequence) -> Json:
-    """Every state between the first transfer and the last fill, and the worst of them."""
-
-    def row(state: State) -> Json:
-        return {
-            "state": state.name,
-            "venue": state.venue or None,
-            "limit": state.limit or None,
-            "slack_usd": usd(state.slack_usd),
-            "volatility_usd": usd(state.volatility_usd),
-            "unhedged_usd": usd(state.unhedged_usd),
-        }
-
-    return {
-        "passed": found.passed,
-        "batches": len(found.batches),
-        "waits_for_transfers": sorted(found.waiting),
-        "worst": row(found.worst) if found.worst is not None else None,
-        "failures": [row(state) for state in found.failures],
-        "states": [row(state) for state in found.states],
     }

@@ -1,8 +1,9 @@
-"""Parts of `result.json` that pages and pictures are made of: carry, equity by price, data, totals."""
+"""More parts of `result.json`: what pages and pictures are made of, what is held, what may be ordered."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from collections.abc import Sequence as Series
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,11 @@ import numpy as np
 from allocator import outlook
 from allocator.market.types import Decision, Index, Market
 from allocator.orders.order_list import timestamp
+from allocator.orders.sequence import Sequence
+from allocator.orders.states import State
 from allocator.result import Json, number, usd
 from models.arrays import Vector
+from models.contracts import plain, round_to_lot
 
 
 def summary(result: Mapping[str, Any]) -> Json:
@@ -44,7 +48,7 @@ def data(market: Market) -> list[Json]:
     ]
 
 
-def equity_by_price(market: Market, decision: Decision, venues: Sequence[Mapping[str, Any]]) -> Json:
+def equity_by_price(market: Market, decision: Decision, venues: Series[Mapping[str, Any]]) -> Json:
     """Equity and maintenance margin of each venue at common price moves of all coins."""
     near = [row["liquidation_move"] for row in venues if row["liquidation_move"] is not None]
     curve = outlook.equity_curve(market, decision, near)
@@ -91,4 +95,69 @@ def carry(market: Market, positions: Vector) -> Json:
             row({"name": market.accounts[v].name, "asset": market.assets[a]}, members)
             for (v, a), members in zip(pairs, both, strict=True)
         ],
+    }
+
+
+def holdings(market: Market) -> list[Json]:
+    """What is held outside the margin accounts, when it may move or comes, and whether it is collateral."""
+    return [
+        {
+            "name": held.name,
+            "kind": held.kind,
+            "asset": held.asset,
+            "value_usd": usd(held.usd),
+            "confidence": number(held.confidence),
+            "until": None if held.until is None else timestamp(held.until),
+            "to": held.venue,
+            "counts_as_collateral": held.arrives,
+        }
+        for held in market.holdings
+    ]
+
+
+def instruments(market: Market) -> list[Json]:
+    """Units of every instrument and what is held of it, exact: what reads the orders later needs them."""
+    rows = []
+    for i, instrument in enumerate(market.instruments):
+        contract = instrument.contract
+        held = round_to_lot(float(market.positions.contracts[i]), contract.lot_contracts, "nearest")
+        rows.append(
+            {
+                "venue": instrument.exchange,
+                "account": instrument.account,
+                "symbol": instrument.symbol,
+                "asset": instrument.asset,
+                "kind": contract.kind,
+                "contract_size": plain(contract.contract_size),
+                "lot_contracts": plain(contract.lot_contracts),
+                "tick": plain(contract.tick),
+                "min_contracts": plain(contract.min_contracts),
+                "min_notional_usd": plain(contract.min_notional_usd),
+                "held_contracts": plain(held),
+                "usd_per_contract": number(float(market.prices.usd_per_contract[i])),
+            }
+        )
+    return rows
+
+
+def sequence(found: Sequence) -> Json:
+    """Every state between the first transfer and the last fill, and the worst of them."""
+
+    def row(state: State) -> Json:
+        return {
+            "state": state.name,
+            "venue": state.venue or None,
+            "limit": state.limit or None,
+            "slack_usd": usd(state.slack_usd),
+            "volatility_usd": usd(state.volatility_usd),
+            "unhedged_usd": usd(state.unhedged_usd),
+        }
+
+    return {
+        "passed": found.passed,
+        "batches": len(found.batches),
+        "waits_for_transfers": sorted(found.waiting),
+        "worst": row(found.worst) if found.worst is not None else None,
+        "failures": [row(state) for state in found.failures],
+        "states": [row(state) for state in found.states],
     }

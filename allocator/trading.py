@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from allocator.market.types import Market
-from allocator.scenario.schema import Orders
+from allocator.scenario.orders import Orders
 from models.arrays import BoolVector, Vector
 
 _CENT = 0.01  # a transfer of less is none

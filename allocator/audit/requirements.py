@@ -11,17 +11,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from allocator.audit.weights import Weights
-from allocator.margin import Shock, netted, own_maintenance, portfolio_initial, sides
+from allocator.margin import Shock, group_name, netted, own_maintenance, portfolio_initial, sides
 from allocator.market.scheme import Netting, Portfolio
 from allocator.market.types import Decision, Market
 from models.arrays import Vector
 from models.margin import order_size
 from models.schedules import portfolio_margin
-
-
-def share_name(kind: str, group: int) -> str:
-    """Name under which the multipliers of a group's pieces are given: stress row or `initial`, and group."""
-    return f"margin.{kind}.{group}"
 
 
 def expand_requirements(market: Market, decision: Decision, w: Weights, prices: Mapping[str, Vector]) -> None:
@@ -35,13 +30,13 @@ def expand_requirements(market: Market, decision: Decision, w: Weights, prices: 
         for g, netting in enumerate(scheme.netting):
             y = float(w.required[s, netting.venue])
             weight, lost = _netting(
-                market, netting, own, x, (y, prices.get(share_name(str(s), g))), orders=False
+                market, netting, own, x, (y, prices.get(group_name(str(s), g))), orders=False
             )
             _own(market, decision, w, int(s), shock, weight)
             w.gap += lost
         for g, portfolio in enumerate(scheme.portfolios, start=len(scheme.netting)):
             y = float(w.required[s, portfolio.venue])
-            _portfolio(portfolio, shock, x, w, y, prices.get(share_name(str(s), g)))
+            _portfolio(portfolio, shock, x, w, y, prices.get(group_name(str(s), g)))
     _initial(market, decision, w, prices)
 
 
@@ -82,14 +77,14 @@ def _initial(market: Market, decision: Decision, w: Weights, prices: Mapping[str
     weight = w.initial[market.venue_of] * scheme.alone
     for g, netting in enumerate(scheme.netting):
         y = float(w.initial[netting.venue])
-        more, lost = _netting(market, netting, own, x, (y, prices.get(share_name("initial", g))), orders=True)
+        more, lost = _netting(market, netting, own, x, (y, prices.get(group_name("initial", g))), orders=True)
         weight = weight + more
         w.gap += lost
     w.order_size += weight * (scheme.initial_rate + 2 * scheme.initial_bend * size)
     for g, portfolio in enumerate(scheme.portfolios, start=len(scheme.netting)):
         y = float(w.initial[portfolio.venue])
         if y:
-            _portfolio_initial(market, portfolio, x, w, y, prices.get(share_name("initial", g)))
+            _portfolio_initial(market, portfolio, x, w, y, prices.get(group_name("initial", g)))
 
 
 def _portfolio_initial(

@@ -20,7 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
     notes = [str(note) for note in tables.notes] + list(market.notices)
     if arguments.json:
         from allocator.orders.order_list import timestamp
-        from allocator.result import SCHEMA_VERSION, holdings, to_text
+        from allocator.result import SCHEMA_VERSION, to_text
+        from allocator.result_tables import holdings
 
         said = {
             "schema_version": SCHEMA_VERSION,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,9 @@ def _finished(folder: Path) -> Run:
 def _compare(arguments: argparse.Namespace) -> int:
     for folder in (arguments.scenario, arguments.other):
         _finished(folder)
-    changed = import_module("allocator.explain.changes").compare(arguments.scenario, arguments.other)
+    from allocator.explain.changes import compare
+
+    changed = compare(arguments.scenario, arguments.other)
     if arguments.json:
         from allocator.result import to_text
 

@@ -8,7 +8,8 @@ from allocator.errors import Problem, ScenarioError
 from allocator.market.types import Instrument, Prices
 from allocator.market.universe import Findings
 from allocator.scenario.load import LoadedScenario
-from allocator.scenario.schema import Orders, Scenario
+from allocator.scenario.orders import Orders
+from allocator.scenario.schema import Scenario
 
 _MOST_USD = 1e13  # one amount beyond all coins together: units are wrong
 _LONGEST_HOURS = 10 * 365 * 24.0

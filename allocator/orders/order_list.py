@@ -13,7 +13,7 @@ from allocator.orders.legs import Leg
 from allocator.orders.quotes import Quotes
 from allocator.orders.sequence import Sequence
 from allocator.orders.settle import Rounded
-from allocator.scenario.schema import Orders
+from allocator.scenario.orders import Orders
 from models.contracts import OrderSide, coins_from_contracts, plain, round_to_tick
 
 _CENT = Decimal("0.01")

@@ -13,9 +13,8 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from allocator.audit.requirements import share_name
 from allocator.haircuts import share_name as value_share_name
-from allocator.margin import sides
+from allocator.margin import group_name, sides
 from allocator.market.scheme import Portfolio
 from allocator.market.types import Market
 from allocator.program.coefficients import Structure, incidence
@@ -134,11 +133,11 @@ def _groups(
         longs, shorts = sides(market, netting, np.zeros(own.size), "program", orders=kind == "initial")
         margin = own[netting.members]
         found = [asked[g] >= side.astype(float) @ margin for side in (longs, shorts)]
-        rows.pieces[share_name(kind, g)] = found
+        rows.pieces[group_name(kind, g)] = found
         rows.ties += found
     for g, portfolio in enumerate(scheme.portfolios, start=len(scheme.netting)):
         found = _portfolio(rows, portfolio, asked[g], held)
-        rows.pieces[share_name(kind, g)] = found
+        rows.pieces[group_name(kind, g)] = found
         rows.ties += found
     return incidence(np.array(at, dtype=np.int64), len(market.accounts)) @ asked
 

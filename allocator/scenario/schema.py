@@ -12,10 +12,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, model_validator
 
 from allocator.scenario.base import Model, NonNegative, Positive
-from allocator.scenario.execution import Execution
 from allocator.scenario.forecasts import Forecasts
 from allocator.scenario.margin_rules import HaircutTier, MarginRules
-from allocator.scenario.order_checks import Checks
+from allocator.scenario.orders import Explain, Orders
 from allocator.scenario.walk import Backtest
 from allocator.units import Fraction, Hours, Multiple, Usd, Yearly
 
@@ -357,53 +356,6 @@ class Stress(Model):
     auto_deleveraged: Annotated[Fraction, Field(ge=0, le=1)] = Field(
         0.0, description="Share of every winning position closed at the old mark: its gain is not had."
     )
-
-
-class Orders(Model):
-    """How the orders look."""
-
-    type: Literal["limit", "market"] = "limit"
-    time_in_force: Literal["gtc", "ioc", "fok"] = "gtc"
-    post_only: bool = Field(False, description="Only limit orders that rest: gtc.")
-    collar: Annotated[Fraction, Field(ge=0)] = Field(
-        0.001, description="How far beyond the mark a limit price may reach."
-    )
-    min_trade: Annotated[Usd, Field(ge=0)] = Field(0.0, description="Smaller trades are left out.")
-    max_orders: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="Most orders of a run; a position that turns its sign takes two."
-    )
-    max_venues: Annotated[int, Field(ge=0)] | None = Field(None, description="Most venues that get orders.")
-    cost_per_order: dict[str, Annotated[Usd, Field(ge=0)]] = Field(
-        {}, description="Fixed cost of each order (gas), by venue or `all`."
-    )
-    cost_per_transfer: dict[str, Annotated[Usd, Field(ge=0)]] = Field(
-        {}, description="Fixed cost of each transfer (withdrawal fee, gas), by venue it leaves or `all`."
-    )
-    whole_lots: Literal["rounding", "highs", "scip"] = Field(
-        "rounding",
-        description="Rounding and repair, or an exact integer program too. `highs` needs a program whose "
-        "only curve is the risk, `scip` the extra `scip`.",
-    )
-    solver_nodes: Annotated[int, Field(gt=0)] = Field(
-        20_000, description="Most branch-and-bound nodes of the exact program: a limit that repeats itself."
-    )
-    execution: Execution = Execution()
-    checks: Checks = Checks()
-
-
-class Explain(Model):
-    """Which ways out are proposed where no positions satisfy all limits.
-
-    Names are figures or what holds them: `limits.gross`, `limits.gross.max`, `collateral`, `collateral.okx`,
-    `stresses.crash`, `instruments.okx_perps`, `objective.cost_budget`.
-    """
-
-    weights: dict[str, Positive] = Field(
-        {},
-        description="USD that a change by one unit ($1, 100%, 1x, a whole stress) counts for. Default: $1 "
-        "for $1; else the share of the book, or of the figure's own value where it is a coefficient.",
-    )
-    hard: list[str] = Field([], description="What is never proposed.")
 
 
 class Scenario(Model):

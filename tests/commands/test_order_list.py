@@ -16,7 +16,7 @@ from allocator.market.types import Decision
 from allocator.orders.lots import round_to_lots
 from allocator.orders.order_list import Order, cents, client_order_id
 from allocator.scenario.load import load_scenario
-from allocator.scenario.schema import Orders
+from allocator.scenario.orders import Orders
 from allocator.trading import TradingRules
 
 DECIMAL = re.compile(r"-?\d+(\.\d+)?")

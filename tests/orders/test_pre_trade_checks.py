@@ -26,6 +26,7 @@ from allocator.orders.release import Handover, check_release
 from allocator.orders.settle import Rounded
 from allocator.scenario import schema
 from allocator.scenario.order_checks import Checks
+from allocator.scenario.orders import Orders
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +310,7 @@ def two_accounts(one: str, other: str) -> Proposal:
     from allocator.orders.quotes import best_prices
     from allocator.orders.sequence import sequence
 
-    style = schema.Orders.model_construct(type="market", collar=0.001, time_in_force="gtc", post_only=False)
+    style = Orders.model_construct(type="market", collar=0.001, time_in_force="gtc", post_only=False)
     orders = order_list(
         market, rounded, sequence(market, rounded, 0.0), style, best_prices(market, None), "run"
     )

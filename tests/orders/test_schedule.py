@@ -22,7 +22,7 @@ from allocator.orders.schedule import plan_batch, schedule
 from allocator.orders.sequence import sequence
 from allocator.orders.settle import Lots
 from allocator.scenario.execution import Execution
-from allocator.scenario.schema import Orders
+from allocator.scenario.orders import Orders
 from models.execution import Impact, expected, matched_impact, remaining, urgency
 
 STYLE = Execution()

@@ -25,7 +25,7 @@ from allocator.orders.lots import rank, round_to_lots
 from allocator.orders.search import worth
 from allocator.orders.settle import Lots
 from allocator.program.whole_lots import NoWholeLots, solve_whole_lots
-from allocator.scenario.schema import Orders
+from allocator.scenario.orders import Orders
 from models.schedules import whole_position_majorant
 
 SCIP = pytest.mark.skipif(
