@@ -34,7 +34,7 @@ from allocator.trading import TradingRules
 if TYPE_CHECKING:
     import pandas as pd
 
-    from allocator.explain.prices import ShadowPrices
+    from allocator.explanations.prices import ShadowPrices
     from allocator.order_stage import Placed
     from allocator.program.solve import Solution
     from allocator.venues.fill import VenueTables
@@ -71,7 +71,7 @@ class Allocation:
 
         `.figures` and `.collateral` rank the prices of the scenario's own figures, in their own units.
         """
-        from allocator.explain.prices import shadow_prices
+        from allocator.explanations.prices import shadow_prices
 
         return shadow_prices(self.market, self.solution, self.scenario.scenario.stresses)
 
@@ -154,7 +154,7 @@ def allocate(
     try:
         solution = solve(Program(found))
     except Infeasible as error:
-        from allocator.explain.explanation import explained
+        from allocator.explanations.explanation import explained
 
         raise explained(error, found, loaded) from error
     log.info("solved by %s in %d iterations", solution.solver, solution.iterations)
@@ -213,8 +213,8 @@ def _checked(
 
 def _result(a: Allocation) -> Json:
     from allocator import result, result_tables
-    from allocator.explain.alternatives import doing_nothing
-    from allocator.explain.explanation import price_rows
+    from allocator.explanations.alternatives import doing_nothing
+    from allocator.explanations.explanation import price_rows
 
     multipliers = a.solution.multipliers
     prices = result.Prices(multipliers.limits, multipliers.lower, multipliers.upper)

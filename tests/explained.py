@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from answers import Answer, answer
 
-from allocator.explain.stationarity import Stationarity, stationarity
+from allocator.explanations.stationarity import Stationarity, stationarity
 from allocator.market.types import Market
 from allocator.result import Prices
 

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         say(to_text(result))
         return code
-    from allocator.explain.page import text_of
+    from allocator.explanations.page import text_of
 
     say(text_of(result))
     return code
@@ -36,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of_scenario(arguments: argparse.Namespace) -> tuple[Json, int]:
     from allocator.allocation import allocate, read_tables
-    from allocator.explain.explanation import price_rows, ranges_of
-    from allocator.explain.reasons import reasons
+    from allocator.explanations.explanation import price_rows, ranges_of
+    from allocator.explanations.reasons import reasons
     from allocator.market.build import build_market
     from allocator.result import failure, header
 
@@ -78,7 +78,7 @@ def _finished(folder: Path) -> Run:
 def _compare(arguments: argparse.Namespace) -> int:
     for folder in (arguments.scenario, arguments.other):
         _finished(folder)
-    from allocator.explain.changes import compare
+    from allocator.explanations.changes import compare
 
     changed = compare(arguments.scenario, arguments.other)
     if arguments.json:

@@ -7,8 +7,8 @@ import pytest
 from small_desk import SCENARIO, TABLES, only_run, swap, write_desk
 
 from allocator.errors import DataError
-from allocator.explain.attribution import TERMS
-from allocator.explain.changes import compare
+from allocator.explanations.attribution import TERMS
+from allocator.explanations.changes import compare
 
 LATER = {
     "funding": swap(TABLES["funding"], ("0.0000125", "0.00004")),

@@ -9,8 +9,8 @@ from markets import build
 from random_markets import PLAIN, random_market, random_spec
 from specs import Balance, limit, single_asset
 
-from allocator.explain.alternatives import doing_nothing, plain_hedge
-from allocator.explain.venue_off import venues_off
+from allocator.explanations.alternatives import doing_nothing, plain_hedge
+from allocator.explanations.venue_off import venues_off
 
 LAMBDA = 2e-6
 

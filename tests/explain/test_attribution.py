@@ -10,8 +10,8 @@ from markets import build
 from random_markets import random_spec
 
 from allocator import result
-from allocator.explain.attribution import TERMS, attribute
-from allocator.explain.finished import Finished
+from allocator.explanations.attribution import TERMS, attribute
+from allocator.explanations.finished import Finished
 
 
 def finished(name, found):

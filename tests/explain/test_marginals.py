@@ -13,7 +13,7 @@ from specs import Balance, Book, limit, objective, single_asset
 from allocator import evaluate
 from allocator.audit.audit import objective as objective_of
 from allocator.audit.limits import limit_values
-from allocator.explain.marginals import marginals
+from allocator.explanations.marginals import marginals
 
 LAMBDA = 2e-6
 

@@ -10,7 +10,7 @@ from markets import build
 from random_markets import PLAIN, random_spec
 from specs import limit, objective, single_asset
 
-from allocator.explain.no_trade import triggers, untraded
+from allocator.explanations.no_trade import triggers, untraded
 
 LINEAR = replace(PLAIN, costs="linear", kappa=True)
 INSIDE, OUTSIDE = 0.97, 1.03

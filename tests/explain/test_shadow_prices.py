@@ -14,10 +14,10 @@ from specs import Balance, limit, objective, single_asset
 from allocator.audit.audit import objective as total
 from allocator.audit.audit import scale
 from allocator.audit.limits import limit_values
-from allocator.explain.figures import figures, touched
-from allocator.explain.prices import derivative, shadow_prices
-from allocator.explain.ranges import price_ranges
-from allocator.explain.resolve import Resolver
+from allocator.explanations.figures import figures, touched
+from allocator.explanations.prices import derivative, shadow_prices
+from allocator.explanations.ranges import price_ranges
+from allocator.explanations.resolve import Resolver
 from allocator.program.build import Program
 from allocator.program.solve import solve
 

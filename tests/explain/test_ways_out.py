@@ -14,8 +14,8 @@ from specs import Balance, limit, single_asset
 
 from allocator.audit import audit
 from allocator.errors import Infeasible, SolverFailed
-from allocator.explain.figures import figures
-from allocator.explain.way_out import NO_WISHES, Wishes, ways_out
+from allocator.explanations.figures import figures
+from allocator.explanations.way_out import NO_WISHES, Wishes, ways_out
 from allocator.program.build import Program
 from allocator.program.conflict import Elastic, background, with_free_sides
 from allocator.program.solve import SOLVER, attempt, solve

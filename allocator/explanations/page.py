@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from allocator.explain.words import amount_text
+from allocator.explanations.words import amount_text
 
 Json = Mapping[str, Any]
 _MOST = 6

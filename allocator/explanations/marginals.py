@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocator.explain.stationarity import Stationarity
+from allocator.explanations.stationarity import Stationarity
 from allocator.market.types import Decision, Market
 from allocator.result import Json, number, usd
 

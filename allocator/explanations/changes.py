@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from allocator.explain.attribution import Attribution, attribute
-from allocator.explain.finished import Finished, read_finished, rebuilt
+from allocator.explanations.attribution import Attribution, attribute
+from allocator.explanations.finished import Finished, read_finished, rebuilt
 from allocator.market.types import Market
 from allocator.result import Json, number
 from allocator.scenario.keys import dotted

@@ -16,7 +16,7 @@ import numpy as np
 
 from allocator import evaluate
 from allocator.audit.audit import breach_cost, check_limits
-from allocator.explain.finished import Finished, decision_of
+from allocator.explanations.finished import Finished, decision_of
 from allocator.market.types import Decision, Market
 from allocator.result import Json
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from allocator.explain.alternatives import doing_nothing, plain_hedge
-from allocator.explain.marginals import marginals
-from allocator.explain.no_trade import untraded
-from allocator.explain.stationarity import stationarity
-from allocator.explain.venue_off import venues_off
+from allocator.explanations.alternatives import doing_nothing, plain_hedge
+from allocator.explanations.marginals import marginals
+from allocator.explanations.no_trade import untraded
+from allocator.explanations.stationarity import stationarity
+from allocator.explanations.venue_off import venues_off
 from allocator.market.types import Market
 from allocator.result import Json, Prices
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from allocator import evaluate
 from allocator.audit.limits import limit_values
-from allocator.explain.figures import Figure, Stated, Unit, figures
+from allocator.explanations.figures import Figure, Stated, Unit, figures
 from allocator.market.boxes import box_owner
 from allocator.market.types import Decision, Market
 from models.arrays import Vector

@@ -17,7 +17,7 @@ from scipy.optimize import linprog
 
 from allocator import evaluate
 from allocator.audit.weights import Weights
-from allocator.explain.slopes import Nearness, Slopes, slopes
+from allocator.explanations.slopes import Nearness, Slopes, slopes
 from allocator.haircuts import marginal_value
 from allocator.market.types import Decision, Market, Matrix
 from models.arrays import Vector

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from allocator.explain.figures import Figure
-from allocator.explain.prices import Price
+from allocator.explanations.figures import Figure
+from allocator.explanations.prices import Price
 from allocator.market.types import Market
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from allocator import evaluate
 from allocator.audit import audit
 from allocator.errors import Change, ConflictMember, SolverFailed, WayOut
-from allocator.explain.figures import Figure, Stated, figures, touched, usd_per_size
-from allocator.explain.resolve import Resolver
-from allocator.explain.words import change_text
+from allocator.explanations.figures import Figure, Stated, figures, touched, usd_per_size
+from allocator.explanations.resolve import Resolver
+from allocator.explanations.words import change_text
 from allocator.market.boxes import participation_bounds
 from allocator.market.types import Market
 from allocator.program.relaxation import Opening, Relaxation

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from allocator.errors import SolverFailed
-from allocator.explain.figures import Figure, touched
-from allocator.explain.prices import Price, derivative, dollars_per_multiplier
-from allocator.explain.resolve import Resolver
+from allocator.explanations.figures import Figure, touched
+from allocator.explanations.prices import Price, derivative, dollars_per_multiplier
+from allocator.explanations.resolve import Resolver
 from allocator.market.types import Market
 
 HOLDS = 0.01  # a price that changes by less holds

@@ -15,8 +15,8 @@ import numpy as np
 
 from allocator.audit.bound import variance_slope
 from allocator.evaluate import objective_weights
-from allocator.explain.marginals import DUST
-from allocator.explain.stationarity import Stationarity
+from allocator.explanations.marginals import DUST
+from allocator.explanations.stationarity import Stationarity
 from allocator.market.boxes import box_owner
 from allocator.market.types import Decision, Market
 from allocator.result import Json, number, usd

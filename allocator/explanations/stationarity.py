@@ -20,8 +20,8 @@ from allocator.audit.bound import spread_limit, variance_slope
 from allocator.audit.limits import LimitValues, limit_values
 from allocator.audit.requirements import expand_requirements
 from allocator.audit.weights import Weights
-from allocator.explain.kinks import Component, close, find_kinks
-from allocator.explain.slopes import Nearness
+from allocator.explanations.kinks import Component, close, find_kinks
+from allocator.explanations.slopes import Nearness
 from allocator.market.boxes import box_owner
 from allocator.market.stresses import stressed_rows
 from allocator.market.types import Decision, Market

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from allocator.errors import ConflictMember, Infeasible
-from allocator.explain.figures import figures
-from allocator.explain.prices import Price, ShadowPrices
-from allocator.explain.ranges import PriceRange, Side, price_ranges
-from allocator.explain.way_out import Wishes, ways_out
-from allocator.explain.words import sentence, step_of
+from allocator.explanations.figures import figures
+from allocator.explanations.prices import Price, ShadowPrices
+from allocator.explanations.ranges import PriceRange, Side, price_ranges
+from allocator.explanations.way_out import Wishes, ways_out
+from allocator.explanations.words import sentence, step_of
 from allocator.market.types import Market
 from allocator.scenario.load import LoadedScenario
 
