@@ -18,7 +18,7 @@ SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp", "piqp"}
 # Data flow one way: no part imports one that comes after it. Parts not named here are shared formulas.
 ORDER = (
     "errors", "units", "scenario", "snapshot", "venues", "market", "<shared>", "audit", "program", "orders",
-    "order_stage", "result", "result_tables", "report", "explain", "allocation", "sweeps",
+    "order_stage", "result", "result_tables", "report", "explanations", "allocation", "sweeps",
     "backtests", "commands", "cli",
 )  # fmt: skip
 # What comes after the program does not know it, but for `allocation` which solves; tables need no scenario.
@@ -30,7 +30,7 @@ MAY_IMPORT_LATE = {
     ("snapshot", "venues"),
     ("market", "venues"),
     ("models", "scipy"),
-    ("explain", "allocation"),
+    ("explanations", "allocation"),
     ("orders", "openpyxl"),
     ("models", "sklearn"),
     ("program", "piqp"),
