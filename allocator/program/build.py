@@ -124,7 +124,7 @@ class Program:
             terms.append(cp.norm(v.uncertainty, 2))
         if self.market.transfers.routes:
             terms.append(slots("transfer.charged") @ v.transfers)
-        if np.any(self.market.collateral.charge > 0):
+        if self.shape.has_charge:
             terms.append(slots("collateral.charge") @ v.charged)
         return sum(terms[1:], terms[0])
 

@@ -59,6 +59,7 @@ class Structure:
     value_pieces: Index
     bent: Index
     initial_bent: Index
+    has_charge: bool
     debts: Index
     signature: str
 
@@ -91,7 +92,10 @@ def structure(market: Market) -> Structure:
         value_pieces=value_pieces(market, 0).pocket,
         bent=np.flatnonzero(scheme.bend > 0),
         initial_bent=np.flatnonzero(scheme.initial_bend > 0),
-        debts=np.flatnonzero(market.collateral.balance < 0),
+        has_charge=bool(np.any(market.collateral.charge > 0)),
+        debts=np.flatnonzero(
+            (market.collateral.balance < 0) & (market.collateral.charge[market.pocket_venue] > 0)
+        ),
         signature=_signature(market),
     )
 

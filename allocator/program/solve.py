@@ -27,8 +27,16 @@ _OPTIONS: Mapping[str, tuple[Mapping[str, float], ...]] = {
         {"eps_abs": 1e-10, "eps_rel": 1e-10, "eps_duality_gap_abs": 1e-10, "eps_duality_gap_rel": 1e-10},
     ),
 }
+# Multipliers, in bp of the book per book, are some tens where costs decide (over a thousand in three of a
+# hundred random problems). Where risk does that margin keeps a large book from hedging, or a dear breach,
+# they are millions, and the solver's rounding errors, which grow with them, leave breaches far above
+# tolerance. Then the objective is stated in a larger unit ...
+_DEAR = 1e3
+# ... near the multipliers, yet so that the solver's absolute tolerance stays far below the objective.
+_UNIT = 1e2
 _FAR = 1e3  # books: where an unbounded program is stopped to see which positions run away
-_JUDGED = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE, cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE)
+_OPTIMAL = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
+_JUDGED = (*_OPTIMAL, cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE)
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,10 @@ def solve(program: Program, solver: str = SOLVER, conflicts: bool = True) -> Sol
 
     Without `conflicts` the solver's word is taken, and no conflict looked for.
     """
-    problem = program.problem
+    problem, unit = program.problem, 1.0
     attempt(problem, solver)
+    if problem.status in _OPTIMAL and (larger := _larger_unit(problem)) > 1:
+        problem, unit = _restated(problem, solver, larger)
     if problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
         found = conflict(program.market, solver, attempt) if conflicts else []
         names = ", ".join(dict.fromkeys(f"{m.name} ({m.subject})" for m in found[:4]))
@@ -72,9 +82,42 @@ def solve(program: Program, solver: str = SOLVER, conflicts: bool = True) -> Sol
             f"the objective falls without end: {_runaways(program, solver)} earn more than they risk and no "
             "limit bounds them; add a limit such as `gross`, `position` or `hedge_side`"
         )
-    if problem.status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE):
+    if problem.status not in _OPTIMAL:
         raise SolverFailed(f"{solver} ended with status {problem.status}")
-    return read(program, program.market, _solved(program))
+    return read(program, program.market, _solved(problem, unit))
+
+
+def _larger_unit(problem: cp.Problem) -> float:
+    """The power of ten, in bp of the book, to divide an objective by; one where that would not help."""
+    dearest = max((_size(row.dual_value) for row in problem.constraints), default=0.0)
+    if dearest <= _DEAR:
+        return 1.0
+    unit = min(dearest, _UNIT * abs(problem.value))
+    return float(10 ** np.ceil(np.log10(unit))) if unit > 1 else 1.0
+
+
+def _size(dual: object) -> float:
+    """The largest |multiplier| of one constraint; those of a cone come in parts."""
+    parts = dual if isinstance(dual, list) else [dual]
+    sizes = [np.abs(np.asarray(part, dtype=float)) for part in parts if part is not None]
+    return max((float(np.max(size, initial=0.0)) for size in sizes), default=0.0)
+
+
+def _restated(problem: cp.Problem, solver: str, unit: float) -> tuple[cp.Problem, float]:
+    """The same optimum with the objective divided by `unit`, and that unit.
+
+    Where that ends worse: the problem itself, solved again, with unit one.
+    """
+    larger = cp.Problem(cp.Minimize(problem.objective.expr / unit), problem.constraints)
+    try:
+        attempt(larger, solver)
+    except SolverFailed:
+        pass  # The first verdict stands.
+    else:
+        if larger.status in (cp.OPTIMAL, problem.status):
+            return larger, unit
+    attempt(problem, solver)
+    return problem, 1.0
 
 
 def _runaways(program: Program, solver: str) -> str:
@@ -120,13 +163,13 @@ class Values:
     iterations: int
 
 
-def _solved(program: Program) -> Values:
-    """The optimum that CVXPY put into the program's variables and constraints."""
-    stats = program.problem.solver_stats
+def _solved(problem: cp.Problem, unit: float) -> Values:
+    """The optimum that CVXPY put into variables and constraints; the objective was divided by `unit`."""
+    stats = problem.solver_stats
     return Values(
         value=lambda variable: np.asarray(variable.value, dtype=float),
-        dual=lambda row: np.asarray(0.0 if row.dual_value is None else row.dual_value, dtype=float),
-        objective=float(program.problem.value),
+        dual=lambda row: unit * np.asarray(0.0 if row.dual_value is None else row.dual_value, dtype=float),
+        objective=unit * float(problem.value),
         solver=stats.solver_name,
         iterations=int(stats.num_iters or 0),
     )

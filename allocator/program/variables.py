@@ -160,7 +160,11 @@ def _balances(
 
 
 def _charged(kept: cp.Variable, shape: Structure, rows: list[cp.Constraint]) -> cp.Expression:
-    """What of the balances is charged: a debt is charged nothing, and no credit is given for it."""
+    """What of the balances is charged: a debt is charged nothing, and no credit is given for it.
+
+    Only where there is a charge: what nothing prices would rise without end, and take the solver's sense of
+    scale with it.
+    """
     if not len(shape.debts):
         return kept
     credit = cp.Variable(len(shape.debts), name="credit", nonneg=True)

@@ -128,6 +128,7 @@ COMPILED = {
     "sign of an exposure under a hedge ratio": replace(BASE, exposure={"BTC": -1e7}),
     "price of a breach": UNDECLARED["a price"],
     "warning level": UNDECLARED["a warning"],
+    "a first charge on collateral": replace(BASE, charges={"venue0": 1e-4}),
     "shared basis": replace(BASE, perps=tuple(replace(p, basis="one") for p in BASE.perps)),
 }
 
