@@ -30,7 +30,7 @@ class SimulatedCoins:
             raise ValueError("volatility holds a value that is not above 0: give daily sds such as 0.03")
         if not 0 <= self.correlation < 1:
             raise ValueError(f"correlation is {self.correlation:g}: give a number from 0 to below 1")
-        if self.tails <= 2:
+        if not self.tails > 2:
             raise ValueError(
                 f"tails is {self.tails:g}: give degrees of freedom above 2, or the variance is infinite"
             )
@@ -57,24 +57,38 @@ def coin_paths(
     return np.asarray(np.asarray(last) * np.exp(-behind))
 
 
+def stationary_paths(random: np.random.Generator, level: Vector, keep: float, bars: int) -> Matrix:
+    """Stationary AR(1) paths (bars, n) of sd `level` (n,): each bar keeps the share `keep` of the one before.
+
+    Raises ValueError for a level below 0, a share outside [0, 1), or no bar.
+    """
+    level = np.asarray(level, dtype=float)
+    if not (np.isfinite(level).all() and np.all(level >= 0)):
+        raise ValueError("level holds a value that is not a standard deviation: give numbers from 0")
+    if not 0 <= keep < 1:
+        raise ValueError(f"keep is {keep:g}: give the share that a bar keeps of the last, from 0 to below 1")
+    if bars < 1:
+        raise ValueError(f"bars is {bars}: give at least 1")
+    paths = random.standard_normal((bars, len(level))) * level
+    for bar in range(1, bars):
+        paths[bar] = keep * paths[bar - 1] + math.sqrt(1 - keep**2) * paths[bar]
+    return paths
+
+
 def reverting_paths(
     random: np.random.Generator, level: Vector, half_life_hours: float, bars: int, bar_hours: float
 ) -> Matrix:
-    """Stationary AR(1) paths (bars, n) of sd `level` (n,): what remains after a half-life is a half."""
-    level = np.asarray(level, dtype=float)
-    keep = 0.5 ** (bar_hours / half_life_hours)
-    shocks = random.standard_normal((bars, len(level)))
-    paths = np.empty_like(shocks)
-    paths[0] = shocks[0]
-    for bar in range(1, bars):
-        paths[bar] = keep * paths[bar - 1] + math.sqrt(1 - keep**2) * shocks[bar]
-    return np.asarray(paths * level)
+    """`stationary_paths` by half-life: what remains after it is a half. Raises ValueError as they do."""
+    if not 0 < half_life_hours < math.inf:
+        raise ValueError(f"half_life_hours is {half_life_hours:g}: give a number of hours above 0")
+    return stationary_paths(random, level, 0.5 ** (bar_hours / half_life_hours), bars)
 
 
 def clamped_funding(premium: Matrix, interval_hours: float, interest: float, cap: float) -> Matrix:
     """Funding per interval from premiums per 8 h: premium + clamp(interest − premium, ±5 bp), capped.
 
-    Binance and Hyperliquid funding pages, Nov 2026: stated per 8 h, paid by the interval's share.
+    Binance and Hyperliquid funding pages, Nov 2026: stated per 8 h, paid by the interval's share; `cap` is
+    per interval, infinite for none.
     """
     rate = premium + np.clip(interest - premium, -0.0005, 0.0005)
     return np.asarray(np.clip(rate * interval_hours / 8, -cap, cap))

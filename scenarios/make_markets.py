@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from synthetic import Vector, funding_rate, on_tick, reverting, stamp, write_tables
+from synthetic import Vector, fat, funding_rate, on_tick, reverting, stamp, write_tables
 
 from allocator.snapshot.columns import TABLES
 
@@ -103,11 +103,6 @@ MARKETS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("BTC", "ETH", "SOL", "HYPE"),
     ),
 }
-
-
-def fat(random: np.random.Generator, rows: int) -> Vector:
-    """Return Student-5 shocks (rows,) of unit variance."""
-    return random.standard_t(5, rows) / math.sqrt(5 / 3)
 
 
 def coin_paths(random: np.random.Generator, rows: int) -> dict[str, Vector]:

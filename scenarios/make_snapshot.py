@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from synthetic import Vector, funding_rate, on_lot, on_tick, reverting, stamp, write_tables
+from synthetic import Vector, fat, funding_rate, on_lot, on_tick, reverting, stamp, write_tables
 
 from allocator.snapshot.columns import TABLES
 
@@ -194,10 +194,10 @@ def venue_symbol_of(venue: str, coin: str) -> str:
 def coin_paths(random: np.random.Generator, rows: int) -> dict[str, Vector]:
     """Return USD prices (rows,) of each coin, ending at the price stated for AS_OF."""
     share = math.sqrt(STEP_HOURS / 24)
-    market = random.standard_t(5, rows - 1) / math.sqrt(5 / 3) * MARKET_VOLATILITY * share
+    market = fat(random, rows - 1) * MARKET_VOLATILITY * share
     paths: dict[str, Vector] = {}
     for name, coin in COINS.items():
-        own = random.standard_t(5, rows - 1) / math.sqrt(5 / 3) * coin.own_volatility * share
+        own = fat(random, rows - 1) * coin.own_volatility * share
         later = np.concatenate([np.cumsum((coin.beta * market + own)[::-1])[::-1], [0.0]])
         paths[name] = coin.price * np.exp(-later)
     return paths

@@ -1,4 +1,4 @@
-"""What the synthetic snapshots are drawn with: mean-reverting paths, funding by formula, prices on tick."""
+"""What the synthetic snapshots are drawn with: reverting paths and fat tails of `models`, prices on tick."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-Vector = NDArray[np.float64]
+from models.arrays import Vector
+from models.simulate import clamped_funding, stationary_paths, student
 
 
 def stamp(time: datetime) -> str:
@@ -34,18 +34,18 @@ def on_lot(size: float, lot: str) -> Decimal:
 
 def reverting(random: np.random.Generator, rows: int, level_sd: float, step_correlation: float) -> Vector:
     """Return a stationary AR(1) path (rows,) with the given standard deviation."""
-    shocks = random.standard_normal(rows) * level_sd
-    path = np.empty(rows)
-    path[0] = shocks[0]
-    for row in range(1, rows):
-        path[row] = step_correlation * path[row - 1] + math.sqrt(1 - step_correlation**2) * shocks[row]
-    return path
+    return stationary_paths(random, np.array([level_sd]), step_correlation, rows)[:, 0]
+
+
+def fat(random: np.random.Generator, rows: int) -> Vector:
+    """Return Student-5 shocks (rows,) of unit variance."""
+    return student(random, (rows,), 5.0)
 
 
 def funding_rate(premium: float, interval: int) -> str:
     """Return premium + clamp(1 bp − premium, ±5 bp) per 8 h, paid per interval, in plain digits."""
-    rate = premium + min(max(0.0001 - premium, -0.0005), 0.0005)
-    return format(Decimal(f"{rate * interval / 8:.10f}").normalize(), "f")
+    rate = float(clamped_funding(np.array(premium), interval, interest=0.0001, cap=math.inf))
+    return format(Decimal(f"{rate:.10f}").normalize(), "f")
 
 
 def write_tables(
