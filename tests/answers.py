@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,3 +59,30 @@ def some_decision(market: Market, rng: np.random.Generator) -> Decision:
     shared = np.bincount(source, minlength=len(market.pockets))[source]
     most = market.collateral.withdrawable[source] / (1 + market.transfers.cost) / shared
     return Decision(x, rng.uniform(size=len(most)) * most)
+
+
+def wild_prices(prices: Mapping[str, Vector], rng: np.random.Generator) -> dict[str, Vector]:
+    """Multipliers of any size, most of them wrong."""
+    kind = rng.integers(4)
+    if kind == 0:
+        return {name: np.zeros(len(y)) for name, y in prices.items()}
+    if kind == 1:
+        return {name: y * (1 + 0.01 * rng.normal(size=len(y))) for name, y in prices.items()}
+    if kind == 2:
+        return {name: np.maximum(y, 10 ** rng.uniform(-9, -3, len(y))) for name, y in prices.items()}
+    return {name: 10 ** rng.uniform(-8, 1, len(y)) * (rng.random(len(y)) < 0.3) for name, y in prices.items()}
+
+
+def check_bound(found: Answer, rng: np.random.Generator, trials: int) -> None:
+    """Assert that objective − gap is below the optimum, near it and far, whatever the multipliers."""
+    best, prices = found.solution.decision, found.solution.multipliers.limits
+    for _ in range(trials):
+        elsewhere = some_decision(found.market, rng)
+        near = 10 ** rng.uniform(-6, 0)
+        decision = Decision(
+            best.positions + near * (elsewhere.positions - best.positions),
+            best.transfers + near * (elsewhere.transfers - best.transfers),
+        )
+        judged = audit(found.market, decision, wild_prices(prices, rng))
+        rounding = 1e-7 * found.audit.scale_usd + 1e-12 * abs(judged.duality_gap_usd)
+        assert judged.objective_usd - judged.duality_gap_usd <= found.cost + rounding

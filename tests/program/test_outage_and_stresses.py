@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from answers import answer, some_decision
+from answers import answer, check_bound
 from markets import build
 from random_markets import random_spec, reference
 from specs import Balance, Perp, Spec, limit, objective
@@ -193,17 +193,13 @@ def test_random_outages_are_proven_and_scale():
 
 
 def test_the_bound_on_outages_holds_whatever_the_prices():
+    checked = 0
     for seed in range(3):
         market, rng = build(random_outage(seed)), np.random.default_rng(seed)
         try:
             found = answer(market)
         except Infeasible:
             continue
-        prices = found.solution.multipliers.limits
-        for _ in range(6):
-            wild = {
-                k: 10 ** rng.uniform(-8, 0, len(y)) * (rng.random(len(y)) < 0.5) for k, y in prices.items()
-            }
-            judged = audit(market, some_decision(market, rng), wild)
-            rounding = 1e-7 * found.audit.scale_usd + 1e-12 * abs(judged.duality_gap_usd)
-            assert judged.objective_usd - judged.duality_gap_usd <= found.cost + rounding
+        check_bound(found, rng, 6)
+        checked += 1
+    assert checked >= 2

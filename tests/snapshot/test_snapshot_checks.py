@@ -126,8 +126,10 @@ def series(hours, interval, rate="0.0001", venue="okx BTC/USDT:USDT"):
 
 @pytest.mark.parametrize("start", [0, 4])
 def test_settlement_clocks_of_venues_pass(tmp_path, start):
-    funding = series(range(start, start + 80, 8), 8)
-    read_snapshot(write_snapshot(tmp_path, {**TABLES_CSV, "funding": funding}), {}, TABLES)
+    hours = range(start, start + 80, 8)
+    data = read_snapshot(write_snapshot(tmp_path, {**TABLES_CSV, "funding": series(hours, 8)}), {}, TABLES)
+    settled = data.tables["funding"]["settlement_time"]
+    assert [(t.day - 1) * 24 + t.hour for t in settled] == list(hours)
 
 
 def test_local_time_stamped_as_utc_is_refused(tmp_path):
@@ -148,8 +150,10 @@ def test_a_clock_that_shifts_within_a_series_is_refused(tmp_path):
 def test_interval_changes_and_gaps_are_legitimate(tmp_path):
     # 8 h, then a missing day, then 4 h, then hourly, then back: every interval is that of its own settlement.
     hours = [0, 8, 40, 44, 48, 49, 50, 56, 64]
-    funding = series(hours, [8, 8, 8, 4, 4, 1, 1, 4, 8])
-    read_snapshot(write_snapshot(tmp_path, {**TABLES_CSV, "funding": funding}), {}, TABLES)
+    intervals = [8, 8, 8, 4, 4, 1, 1, 4, 8]
+    funding = series(hours, intervals)
+    data = read_snapshot(write_snapshot(tmp_path, {**TABLES_CSV, "funding": funding}), {}, TABLES)
+    assert data.tables["funding"]["interval_hours"].tolist() == intervals
 
 
 @pytest.mark.parametrize("hours", [[1, 2, 3, 5, 6], [0, 1, 2, 4, 5]])
@@ -186,7 +190,12 @@ def test_a_single_hot_coin_is_not_taken_for_percent(tmp_path):
         instruments += f"{AS_OF},okx,BTC/{quote}:{quote},BTC-{quote}-SWAP,linear,BTC,{quote},{quote},0.01,0.01,0.1,0.01,0,1,8,0.00375,0.000002,9e9\n"
         funding += series(range(0, 160, 8), 8, "0.0001", f"okx BTC/{quote}:{quote}").split("\n", 1)[1]
     tables = {**TABLES_CSV, "instruments": instruments, "funding": funding}
-    read_snapshot(write_snapshot(tmp_path, tables), {}, TABLES)
+    data = read_snapshot(write_snapshot(tmp_path, tables), {}, TABLES)
+    assert data.tables["funding"].groupby("symbol")["rate"].agg(["count", "max"]).values.tolist() == [
+        [20, 0.0001],
+        [20, 0.0001],
+        [20, 0.003],
+    ]
 
 
 def history(mark_moves, index_moves):
@@ -205,7 +214,10 @@ def test_a_stuck_feed_is_refused_only_while_the_index_moves(tmp_path):
     assert problem.source == "prices.csv:61"
     assert "has not changed for 20 rows" in problem.message
     for name, moves in (("calm", False), ("moving", True)):
-        read_snapshot(write_snapshot(tmp_path / name, history(moves, moves)), {}, TABLES)
+        data = read_snapshot(write_snapshot(tmp_path / name, history(moves, moves)), {}, TABLES)
+        prices = data.tables["prices"]
+        assert len(prices) == 61
+        assert prices.loc[prices["symbol"] == "BTC/USDT:USDT", "price"].nunique() == (20 if moves else 1)
 
 
 def test_one_wild_hour_in_the_past_is_a_fact(tmp_path):
@@ -213,4 +225,6 @@ def test_one_wild_hour_in_the_past_is_a_fact(tmp_path):
     lines = tables["prices"].splitlines()
     row = next(number for number, line in enumerate(lines) if "T05:" in line and "okx" in line)
     lines[row] = lines[row].rsplit(",", 1)[0] + ",80000"
-    read_snapshot(write_snapshot(tmp_path, {**tables, "prices": "\n".join(lines) + "\n"}), {}, TABLES)
+    wild = {**tables, "prices": "\n".join(lines) + "\n"}
+    data = read_snapshot(write_snapshot(tmp_path, wild), {}, TABLES)
+    assert data.tables["prices"]["price"].eq(80_000).sum() == 1

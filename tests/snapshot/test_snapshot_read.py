@@ -108,10 +108,12 @@ def test_two_files_of_one_table(tmp_path):
 
 
 def test_other_files_are_ignored(tmp_path):
-    write_snapshot(tmp_path)
+    alone = read_snapshot(write_snapshot(tmp_path), {}, TABLES)
     (tmp_path / "README.md").write_text("hello")
     (tmp_path / "raw").mkdir()
-    read_snapshot(tmp_path, {}, TABLES)
+    beside = read_snapshot(tmp_path, {}, TABLES)
+    assert beside.tables.keys() == alone.tables.keys() == set(TABLES)
+    assert all(beside.tables[name].equals(table) for name, table in alone.tables.items())
 
 
 def test_not_utf8_and_no_folder(tmp_path):
