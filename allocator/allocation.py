@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from allocator.orders.lots import Rounded
 from allocator.orders.order_list import Order, order_list
 from allocator.orders.outcome import Outcome, refusals
 from allocator.orders.quotes import best_prices
-from allocator.orders.release import terms
+from allocator.orders.release import check_clock, terms
 from allocator.orders.schedule import Slice, schedule
 from allocator.orders.settle import Lots
 from allocator.orders.stated import stated
@@ -135,14 +135,24 @@ def venue_tables(loaded: LoadedScenario) -> VenueTables | None:
 
 
 def allocate(
-    scenario: LoadedScenario | Path | str, snapshot: SnapshotData | None = None, market: Market | None = None
+    scenario: LoadedScenario | Path | str,
+    snapshot: SnapshotData | None = None,
+    market: Market | None = None,
+    at: datetime | None = None,
 ) -> Allocation:
     """Allocate the hedge of a scenario; `snapshot` and `market` save reading them again.
 
+    Data are stale against the scenario's `as_of`, never against the clock, unless `at` says when the orders
+    would go out: then `orders.checks.max_age` and `funding_window` are asked at that time too. Give it,
+    `datetime.now(UTC)`, where orders are sent from here. What lies beside a run folder (kill switch, ids sent
+    already, an earlier handover) only the commands look at.
+
     Raises `DataError`, `Infeasible` (with `.conflict` and `.ways_out`), `SolverFailed`, or `AuditFailed`
     where the optimum or its whole-lot rounding breaches a limit, or is not proven to be the optimum;
-    `Refused` (with `.allocation`) where a pre-trade check fails.
+    `Refused` (with `.allocation`) where a pre-trade check fails; ValueError for an `at` without a time zone.
     """
+    if at is not None and at.tzinfo is None:
+        raise ValueError(f"at is {at.isoformat()}, without a time zone: give one such as datetime.now(UTC)")
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     tables = read_tables(loaded) if snapshot is None else snapshot
     found = build_market(loaded, tables) if market is None else market
@@ -184,6 +194,8 @@ def allocate(
     start = found.as_of + timedelta(hours=loaded.scenario.horizons.execution)
     slices = schedule(found, lots, orders, loaded.scenario.orders.execution, start)
     checks = _checked(loaded, tables, found, placed.rounded, orders)
+    if at is not None and orders:
+        checks += check_clock(terms(loaded.scenario.orders.checks, found, orders, loaded.origin), at)
     allocation = Allocation(
         run, loaded, found, solution, confirmed, placed, tuple(orders), tuple(slices), checks
     )

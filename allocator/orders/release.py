@@ -75,13 +75,33 @@ def check_release(found: Terms, handover: Handover, follow_up: bool = False) -> 
     """Every check of the last gate. A `follow_up` is no duplicate of the run it belongs to."""
     if not handover.orders:
         return ()
-    checks: dict[str, tuple[str, Callable[[], list[Measured] | str]]] = {
-        "data_age": ("max_age", lambda: _age(found, handover.now)),
-        "funding_window": ("funding_window", lambda: _settlements(found, handover.now)),
-        "kill_switch": ("kill_switch", lambda: _kill_switch(handover.out / found["kill_switch"])),
-        "sent_ids": ("sent_ids", lambda: _sent(handover.out / found["sent_ids"], handover.orders)),
-        "duplicate_run": ("duplicate_run", lambda: _duplicates(handover, follow_up)),
+    return _judged(
+        found,
+        {
+            **_clock_checks(found, handover.now),
+            "kill_switch": ("kill_switch", lambda: _kill_switch(handover.out / found["kill_switch"])),
+            "sent_ids": ("sent_ids", lambda: _sent(handover.out / found["sent_ids"], handover.orders)),
+            "duplicate_run": ("duplicate_run", lambda: _duplicates(handover, follow_up)),
+        },
+    )
+
+
+def check_clock(found: Terms, now: datetime) -> tuple[Outcome, ...]:
+    """The checks of the last gate that ask the clock alone, which must have a zone: age, settlements."""
+    return _judged(found, _clock_checks(found, now))
+
+
+_Check = tuple[str, Callable[[], "list[Measured] | str"]]
+
+
+def _clock_checks(found: Terms, now: datetime) -> dict[str, _Check]:
+    return {
+        "data_age": ("max_age", lambda: _age(found, now)),
+        "funding_window": ("funding_window", lambda: _settlements(found, now)),
     }
+
+
+def _judged(found: Terms, checks: Mapping[str, _Check]) -> tuple[Outcome, ...]:
     units = {"data_age": "h", "funding_window": "min"}
     outcomes: list[Outcome] = []
     for name, (key, measure) in checks.items():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from small_desk import Hedge, Outcome, only_run, read_csv, write_desk
 
-from allocator import runs
+from allocator import Refused, allocate, load, runs
 from allocator.orders import release
 
 WHOLE = {
@@ -187,3 +187,23 @@ def test_nothing_to_order_is_never_refused(tmp_path, hedge: Hedge):
     outcome = allocated(hedge, tmp_path, "limits.hedge_side=null")
     assert outcome.code == 0, outcome.err
     assert read_csv(tmp_path / "runs" / outcome.json["run_id"] / "orders.csv") == []
+
+
+def test_the_library_asks_the_clock_when_it_is_told_the_time(tmp_path):
+    terms = ["orders.checks.max_age=2h", "orders.checks.funding_window=10min"]
+    scenario = load(write_desk(tmp_path / "desk"), sets=terms)
+    as_of = allocate(scenario).market.as_of
+    fresh = allocate(scenario, at=as_of + timedelta(hours=1, minutes=30))
+    asked = [check for check in fresh.checks if check.name in ("data_age", "funding_window")]
+    assert [(check.name, check.outcome) for check in asked] == [
+        ("data_age", "passed"),
+        ("funding_window", "passed"),
+    ]
+    assert asked[0].value == pytest.approx(1.5)
+    for late, words in ((timedelta(days=40), "data_age"), (timedelta(hours=-1), "future of this clock")):
+        with pytest.raises(Refused, match=words) as caught:
+            allocate(scenario, at=as_of + late)
+        assert caught.value.allocation.orders == ()
+        assert caught.value.allocation.status == "refused"
+    with pytest.raises(ValueError, match="without a time zone"):
+        allocate(scenario, at=datetime(2026, 11, 20))
