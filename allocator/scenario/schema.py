@@ -267,7 +267,11 @@ class VenueOutage(LimitBase):
 
 
 class InitialMargin(LimitBase):
-    """Initial margin, open orders counted, within `use` of each venue's margin equity."""
+    """Initial margin, open orders counted, within `use` of each venue's margin equity.
+
+    Transfers keep today's positions within it too: hard even where `soft` prices a breach of the answer, as
+    nothing prices the hours until the orders fill, and sending nothing always keeps to it.
+    """
 
     kind: Literal["initial_margin"]
     venues: Names = "all"
@@ -275,7 +279,11 @@ class InitialMargin(LimitBase):
 
 
 class MaintenanceMargin(LimitBase):
-    """Equity under each stress is at least `buffer` × maintenance margin under it. `stresses: []` is now."""
+    """Equity under each stress is at least `buffer` × maintenance margin under it. `stresses: []` is now.
+
+    Transfers keep today's positions within it too: hard even where `soft` prices a breach of the answer, as
+    nothing prices the hours until the orders fill, and sending nothing always keeps to it.
+    """
 
     kind: Literal["maintenance_margin"]
     venues: Names = "all"
