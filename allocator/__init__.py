@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ScenarioError,
         SolverFailed,
     )
+    from allocator.explanation import Explanation, explain
     from allocator.orders.reconcile import Reconciliation
     from allocator.orders.stored import reconcile
     from allocator.scenario.load import LoadedScenario
@@ -44,6 +45,7 @@ __all__ = [
     "AuditFailed",
     "Backtest",
     "DataError",
+    "Explanation",
     "HedgeError",
     "Infeasible",
     "LoadedScenario",
@@ -55,6 +57,7 @@ __all__ = [
     "Sweep",
     "allocate",
     "backtest",
+    "explain",
     "load",
     "reconcile",
     "sweep",
@@ -70,6 +73,8 @@ _HOMES = {
     "Scenario": "allocator.scenario.schema",
     "Backtest": "allocator.backtests.run",
     "backtest": "allocator.backtests.run",
+    "Explanation": "allocator.explanation",
+    "explain": "allocator.explanation",
     "Sweep": "allocator.sweeps.run",
     "sweep": "allocator.sweeps.run",
 }

@@ -156,25 +156,10 @@ def allocate(
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     tables = read_tables(loaded) if snapshot is None else snapshot
     found = build_market(loaded, tables) if market is None else market
-    # The modeller is heavy: nothing before this line, and no other command, waits for it.
+    solution, confirmed = optimum(found, loaded)
+    # The modeller is heavy: nothing before the optimum, and no other command, waits for it.
     from allocator.order_stage import place
-    from allocator.program.build import Program
-    from allocator.program.solve import solve
 
-    try:
-        solution = solve(Program(found))
-    except Infeasible as error:
-        from allocator.explanations.explanation import explained
-
-        raise explained(error, found, loaded) from error
-    log.info("solved by %s in %d iterations", solution.solver, solution.iterations)
-    confirmed = audit(found, solution.decision, solution.multipliers.limits)
-    if not confirmed.passed:
-        check = confirmed.permitted
-        raise AuditFailed(
-            f"the solution breaches {check.worst_limit or 'nothing'} by ${check.max_violation_usd:,.2f} "
-            f"and may miss the optimum by ${confirmed.duality_gap_usd:,.4f}"
-        )
     placed = place(found, solution, confirmed, loaded.scenario.orders)
     for state in placed.sequence.failures:
         log.warning(
@@ -202,6 +187,31 @@ def allocate(
     if allocation.status == "refused":
         raise Refused(refusals(checks), replace(allocation, orders=(), slices=()))
     return allocation
+
+
+def optimum(market: Market, scenario: LoadedScenario) -> tuple[Solution, Audit]:
+    """The audited optimum of a scenario's market, before lots and orders.
+
+    Raises `Infeasible` (with `.conflict` and `.ways_out`), `SolverFailed`, or `AuditFailed`.
+    """
+    from allocator.program.build import Program
+    from allocator.program.solve import solve
+
+    try:
+        solution = solve(Program(market))
+    except Infeasible as error:
+        from allocator.explanations.explanation import explained
+
+        raise explained(error, market, scenario) from error
+    log.info("solved by %s in %d iterations", solution.solver, solution.iterations)
+    confirmed = audit(market, solution.decision, solution.multipliers.limits)
+    if not confirmed.passed:
+        check = confirmed.permitted
+        raise AuditFailed(
+            f"the solution breaches {check.worst_limit or 'nothing'} by ${check.max_violation_usd:,.2f} "
+            f"and may miss the optimum by ${confirmed.duality_gap_usd:,.4f}"
+        )
+    return solution, confirmed
 
 
 def _checked(

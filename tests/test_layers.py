@@ -18,13 +18,13 @@ SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp", "piqp"}
 # Data flow one way: no part imports one that comes after it. Parts not named here are shared formulas.
 ORDER = (
     "errors", "units", "scenario", "snapshot", "venues", "market", "<shared>", "audit", "program", "orders",
-    "order_stage", "result", "result_tables", "report", "explanations", "allocation", "sweeps",
+    "order_stage", "result", "result_tables", "report", "explanations", "allocation", "explanation", "sweeps",
     "backtests", "commands", "cli",
 )  # fmt: skip
 # What comes after the program does not know it, but for `allocation` which solves; tables need no scenario.
 STRANGERS = [("orders", "program"), ("result", "program"), ("snapshot", "scenario")]
 # Imports inside functions are kept for what a run may not need; elsewhere they would hide a cycle.
-MAY_IMPORT_ALL_LATE = {"allocation", "backtests", "cli", "commands", "sweeps"}
+MAY_IMPORT_ALL_LATE = {"allocation", "backtests", "cli", "commands", "explanation", "sweeps"}
 MAY_IMPORT_LATE = {
     ("scenario", "venues"),
     ("snapshot", "venues"),

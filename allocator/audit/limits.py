@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -53,9 +54,14 @@ class _Facts:
 
     market: Market
     decision: Decision
-    state: VenueState
+    form: Form
     delta: Vector
     kept: Vector
+
+    @cached_property
+    def state(self) -> VenueState:
+        """Margin and equity of the venues: only limits that speak of them wait for it."""
+        return evaluate.venues(self.market, self.decision, self.form)
 
     @property
     def size(self) -> Vector:
@@ -72,7 +78,7 @@ def limit_values(market: Market, decision: Decision, form: Form = "program") -> 
     facts = _Facts(
         market=market,
         decision=decision,
-        state=evaluate.venues(market, decision, form),
+        form=form,
         delta=evaluate.deltas(market, decision.positions),
         kept=evaluate.balances(market, decision, costless, in_transit=True),
     )

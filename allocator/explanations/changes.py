@@ -103,6 +103,10 @@ class Comparison:
             said += _objective_lines(self.objective)
         return [*said, *(f"Note: {note}" for note in self.notes)]
 
+    def __str__(self) -> str:
+        """The page of `hedge explain A B`."""
+        return "\n".join(self.lines()) + "\n"
+
 
 def compare(run_a: Path, run_b: Path, snapshots: Sequence[Path] = ()) -> Comparison:
     """Compare two run folders; `snapshots` are folders in which their tables may lie.

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from allocator.errors import ConflictMember, Infeasible
-from allocator.explanations.figures import figures
+from allocator.explanations.figures import Figure
 from allocator.explanations.prices import Price, ShadowPrices
-from allocator.explanations.ranges import PriceRange, Side, price_ranges
+from allocator.explanations.ranges import PriceRange, Side
 from allocator.explanations.way_out import Wishes, ways_out
 from allocator.explanations.words import sentence, step_of
 from allocator.market.types import Market
@@ -80,13 +80,12 @@ def price_rows(
     }
 
 
-def ranges_of(prices: ShadowPrices, market: Market, scenario: LoadedScenario) -> list[PriceRange]:
-    """Ranges of the prices that cost most, those of collateral among them; solved again."""
-    stated = figures(market, scenario.scenario.stresses)
-    known = {figure.name for figure in stated}
-    both = [p for p in (*prices.figures, *prices.collateral) if p.name in known and p.saves_usd]
+def dearest(prices: ShadowPrices, known: Sequence[Figure]) -> list[Price]:
+    """The prices that cost most, those of collateral among them, of figures that may be changed."""
+    names = {figure.name for figure in known}
+    both = [p for p in (*prices.figures, *prices.collateral) if p.name in names and p.saves_usd]
     worth = sorted((p for p in both if p.worth_usd >= _CENT), key=lambda p: -p.worth_usd)
-    return price_ranges(market, worth[:MOST_RANGES], stated)
+    return worth[:MOST_RANGES]
 
 
 def _range(found: PriceRange) -> Mapping[str, object]:

@@ -247,7 +247,8 @@ def _collateral(market: Market) -> Iterator[Figure]:
             )
 
         name, held = f"collateral.{pocket.venue}.{pocket.currency}", float(market.collateral.balance[p])
-        yield Figure(name, "collateral", "collateral", "USD", held, 1.0, -_INF, _INF, False,
+        least = 0.0 if held >= 0 else -_INF  # what is held cannot be made a debt
+        yield Figure(name, "collateral", "collateral", "USD", held, 1.0, least, _INF, False,
                      market.book_usd, move)  # fmt: skip
 
 

@@ -10,7 +10,7 @@ initial margin and of all stresses, with θ, haircuts and stressed prices (Milgr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -141,6 +141,13 @@ def _may_cost(market: Market, multipliers: Multipliers, figure: Figure) -> bool:
     return any(float(np.max(limits[name], initial=0.0)) > _NONE for name in names & limits.keys())
 
 
+def _binding(market: Market, multipliers: Multipliers) -> Market:
+    """The market with those of its limits only that cost something: no other weighs in the Lagrangian."""
+    costly = {name for name, y in multipliers.limits.items() if float(np.max(y, initial=0.0)) > _NONE}
+    keys = {name.split(".")[1] for name in costly if name.startswith("limits.")}
+    return replace(market, limits=tuple(spec for spec in market.limits if spec.key in keys))
+
+
 def _at(market: Market, solution: Solution, figure: Figure, value: float) -> float:
     return lagrangian(figure.move(market, value), solution.decision, solution.multipliers)
 
@@ -151,7 +158,7 @@ def lagrangian(market: Market, decision: Decision, multipliers: Multipliers) -> 
     risk, other = evaluate.objective_weights(market)
     total = risk * terms["risk"] + other * sum(v for k, v in terms.items() if k != "risk")
     used: dict[str, int] = {}
-    for limit in limit_values(market, decision, "program"):
+    for limit in limit_values(_binding(market, multipliers), decision, "program"):
         start = used.get(limit.name, 0)
         used[limit.name] = start + len(limit.subjects)
         total -= float(multipliers.limits[limit.name][start : used[limit.name]] @ limit.slack_usd)

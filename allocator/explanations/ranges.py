@@ -1,7 +1,12 @@
-"""Over which values of a figure its price holds: found by solving again, never guessed."""
+"""Over which values of a figure its price holds: found by solving again, never guessed.
+
+The optimum is convex in a bound or a balance, so that its price only falls as the figure is relaxed: where it
+holds at a distance, it holds on the way there. In a coefficient the price may turn; distances there begin small.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,12 +15,16 @@ from allocator.explanations.figures import Figure, touched
 from allocator.explanations.prices import Price, derivative, dollars_per_multiplier
 from allocator.explanations.resolve import Resolver
 from allocator.market.types import Market
+from allocator.program.solve import Solution
 
 HOLDS = 0.01  # a price that changes by less holds
 _STEP = 1e-5  # of the figure's size: a price that changes within it has a kink there
-_GROWTH = 16.0
-_HALVINGS = 3
+_FIRST = 0.02  # of the figure's size: the first distance tried in a bound
 _FURTHEST = 1.0  # of the figure's size
+_GROWTH = 8.0  # from one distance to the next
+_ENDS = 1.4  # the end of a range is known to this factor of its distance
+_INSIDE, _OUTSIDE = 0.95, 1.2  # of the distance at which the price is expected to change
+_HALFWAY = 0.02  # tangents that meet so near to halfway say that the price bends steadily
 _NOISE = 1e-7  # USD per USD: two prices this close are the same
 
 
@@ -23,7 +32,8 @@ _NOISE = 1e-7  # USD per USD: two prices this close are the same
 class Side:
     """One direction: the last value tried at which the price holds, and the price at the next one tried.
 
-    `beyond_usd` is null where nothing is permitted at `next`, or where the price holds as far as was looked.
+    `beyond_usd` is null where nothing is permitted at `next` (`infeasible`), where there is no price (a slack
+    cost budget, a solver that gave up), or where the price holds as far as was looked.
     """
 
     until: float
@@ -46,80 +56,152 @@ class PriceRange:
     kink: bool
 
 
-def price_ranges(market: Market, prices: Sequence[Price], figures: Sequence[Figure]) -> list[PriceRange]:
-    """The ranges of these prices; one compiled program serves all. A figure without price has none."""
+@dataclass(frozen=True)
+class Trial:
+    """The price of a figure at some value, the optimum there in USD, and what of it a unit more saves.
+
+    All are None where nothing is permitted (`infeasible`) or the solver gave up; `price` where it has no unit.
+    """
+
+    price: float | None = None
+    optimum: float | None = None
+    saves: float | None = None
+    infeasible: bool = False
+
+
+def concerned(market: Market, prices: Sequence[Price], figures: Sequence[Figure]) -> frozenset[str]:
+    """Names of the program's numbers that the ranges of these prices change (`Resolver(vary=...)`)."""
+    names = {price.name for price in prices}
+    return frozenset[str]().union(*(touched(market, f) for f in figures if f.name in names))
+
+
+def price_ranges(
+    resolver: Resolver, solution: Solution, prices: Sequence[Price], figures: Sequence[Figure]
+) -> list[PriceRange]:
+    """The ranges of these prices, which are those of `solution`. A figure without price has none.
+
+    One compiled program serves all: `resolver` is of the solved market, or of one with wider boxes.
+    """
     by_name = {figure.name: figure for figure in figures}
-    chosen = [(p, by_name[p.name]) for p in prices if p.name in by_name and p.saves_usd]
-    if not chosen:
-        return []
-    vary = frozenset[str]().union(*(touched(market, figure) for _, figure in chosen))
-    resolver = Resolver(market, vary)
-    return [_range(resolver, price, figure) for price, figure in chosen]
+    chosen = [(p.saves_usd, by_name[p.name]) for p in prices if p.name in by_name and p.saves_usd]
+    unit = dollars_per_multiplier(resolver.market, solution.multipliers) or 1.0
+    return [
+        _range(resolver, Trial(saves, solution.objective_usd, saves / unit), figure)
+        for saves, figure in chosen
+    ]
 
 
-def _range(resolver: Resolver, price: Price, figure: Figure) -> PriceRange:
-    assert price.saves_usd is not None
+def _range(resolver: Resolver, now: Trial, figure: Figure) -> PriceRange:
+    assert now.price is not None
     direction = figure.relaxing or 1.0
-    relaxed = _side(resolver, price.saves_usd, figure, direction)
-    tightened = _side(resolver, price.saves_usd, figure, -direction)
-    return PriceRange(
-        figure.name,
-        price.saves_usd,
-        relaxed,
-        tightened,
-        kink=_at_once(relaxed, figure) or _at_once(tightened, figure),
-    )
+    relaxed = _Search(resolver, figure, now, direction).side()
+    tightened = _Search(resolver, figure, now, -direction).side()
+    kink = _at_once(relaxed, figure) or _at_once(tightened, figure)
+    return PriceRange(figure.name, now.price, relaxed, tightened, kink)
 
 
 def _at_once(side: Side, figure: Figure) -> bool:
-    return side.until == figure.value and side.next is not None and not side.infeasible
+    return side.until == figure.value and side.beyond_usd is not None
 
 
-def _side(resolver: Resolver, price: float, figure: Figure, direction: float) -> Side:
-    """Ever larger steps until the price changes, then halvings between the last that held and that one."""
-    held, step = 0.0, _STEP * figure.size
-    while True:
-        value = _within(figure, figure.value + direction * step)
-        amount = abs(value - figure.value)
-        if amount <= held:  # the end of what the scenario allows
-            return Side(figure.value + direction * held, None, None)
-        found = price_at(resolver, figure, value)
-        if not _same(found, price, figure):
-            break
-        held = amount
-        if step >= _FURTHEST * figure.size:
-            return Side(value, None, None)
-        step = min(step * _GROWTH, _FURTHEST * figure.size)
-    changed = amount
-    for _ in range(_HALVINGS if held > 0 else 0):
-        middle = (held * changed) ** 0.5
-        trial = price_at(resolver, figure, figure.value + direction * middle)
-        if _same(trial, price, figure):
-            held = middle
-        else:
-            changed, found = middle, trial
-    at = figure.value + direction * changed
-    return Side(figure.value + direction * held, at, found, infeasible=found is None)
+class _Search:
+    """The distance in one direction at which a price ceases to hold: it does at `held`, not at `changed`."""
+
+    def __init__(self, resolver: Resolver, figure: Figure, now: Trial, direction: float) -> None:
+        assert now.price is not None
+        self._resolver, self._figure, self._direction = resolver, figure, direction
+        self._price = price = now.price
+        per_dollar = 1.0 if figure.unit == "USD" else figure.size
+        self._band = HOLDS * abs(price) + _NOISE * per_dollar
+        end = figure.most if direction > 0 else figure.least
+        self._least = _STEP * figure.size
+        self._furthest = min(_FURTHEST * figure.size, abs(end - figure.value))
+        self._held, self._changed = 0.0, math.inf
+        self._inside, self._outside = now, Trial()
+        self._failures = 0
+
+    def side(self) -> Side:
+        """Solve at one distance after the other until the end of the range is known."""
+        while (distance := self._next()) is not None:
+            trial = price_at(self._resolver, self._figure, self._at(distance))
+            if trial.price is not None and abs(trial.price - self._price) <= self._band:
+                self._held, self._inside = distance, trial
+            else:
+                self._changed, self._outside = distance, trial
+                self._failures += 1
+        if not math.isfinite(self._changed):
+            return Side(self._at(self._held), None, None)
+        beyond = self._outside
+        return Side(self._at(self._held), self._at(self._changed), beyond.price, beyond.infeasible)
+
+    def _at(self, distance: float) -> float:
+        return self._figure.value + self._direction * distance
+
+    def _next(self) -> float | None:
+        """The next distance to try; None once the end is known well enough."""
+        if not math.isfinite(self._changed):
+            return None if self._held >= self._furthest else min(self._outwards(), self._furthest)
+        if self._held == 0 and self._changed <= self._least:
+            return None
+        if self._held > 0 and self._changed <= _ENDS * self._held:
+            return None
+        return self._between()
+
+    def _outwards(self) -> float:
+        """A first distance, in a coefficient the least of all; then ever larger ones."""
+        first = _FIRST * self._figure.size
+        if self._held == 0 and self._figure.coefficient:
+            return self._least
+        return max(first, _GROWTH * self._held) if self._held >= first else first
+
+    def _between(self) -> float:
+        """Just inside of where the price is expected to change, or just outside of it."""
+        low, high = max(self._held, self._least), self._changed
+        if self._held == 0 and self._failures > 1:
+            return self._least
+        if self._failures % 4 == 0 or (at := self._expected()) is None:
+            return math.sqrt(low * high)
+        if _INSIDE * at > low / _INSIDE:
+            return _INSIDE * at
+        return _OUTSIDE * at if low < _OUTSIDE * at < high * _INSIDE else math.sqrt(low * high)
+
+    def _expected(self) -> float | None:
+        """Where the price is expected to leave the band, from the optima and prices on both sides.
+
+        Where it jumps, the optima's tangents on both sides meet at the jump (Eisner and Severance, J. ACM
+        23(4), 1976). Where it bends steadily they meet halfway, and its own line tells.
+        """
+        one, two, width = self._inside, self._outside, self._changed - self._held
+        if one.price is None or two.price is None or one.price == two.price:
+            return None
+        meet = _meeting(one, two, width * self._direction * (self._figure.relaxing or 1.0))
+        if meet is None:
+            return None
+        if abs(meet - 0.5) < _HALFWAY:
+            end = self._price + math.copysign(self._band, two.price - self._price)
+            meet = min(max((end - one.price) / (two.price - one.price), 0.0), 1.0)
+        return self._held + meet * width
 
 
-def _within(figure: Figure, value: float) -> float:
-    return min(max(value, figure.least), figure.most)
+def _meeting(one: Trial, two: Trial, relaxed: float) -> float | None:
+    """The share of the way at which the tangents of two optima meet, `relaxed` units apart; None if nowhere."""
+    assert one.saves is not None and two.saves is not None
+    assert one.optimum is not None and two.optimum is not None
+    if one.saves == two.saves:
+        return None
+    share = (one.optimum - two.optimum - two.saves * relaxed) / (one.saves - two.saves) / relaxed
+    return share if 0 <= share <= 1 else None
 
 
-def _same(found: float | None, price: float, figure: Figure) -> bool:
-    per_dollar = 1.0 if figure.unit == "USD" else figure.size
-    return found is not None and abs(found - price) <= HOLDS * abs(price) + _NOISE * per_dollar
-
-
-def price_at(resolver: Resolver, figure: Figure, value: float) -> float | None:
-    """The price with the figure at another value; None where nothing is permitted or the budget is slack."""
+def price_at(resolver: Resolver, figure: Figure, value: float) -> Trial:
+    """The price with the figure at another value, by solving there."""
     moved = figure.move(resolver.market, value)
     try:
         solution = resolver(moved)
     except SolverFailed:
-        return None
+        return Trial()
     if solution is None:
-        return None
+        return Trial(infeasible=True)
     unit = dollars_per_multiplier(moved, solution.multipliers)
-    here = replace(figure, value=value)
-    return None if unit is None else unit * derivative(moved, solution, here)
+    saves = derivative(moved, solution, replace(figure, value=value))
+    return Trial(None if unit is None else unit * saves, solution.objective_usd, saves)

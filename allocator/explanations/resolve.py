@@ -9,29 +9,44 @@ from allocator.market.types import Market
 from allocator.program.build import Program
 from allocator.program.slots import StructureChanged
 from allocator.program.solve import Solution, solve
+from allocator.program.verdicts import Judge
 
 
 @dataclass
 class Resolver:
-    """Solves markets that differ from the first in the numbers named by `vary`; others are built anew."""
+    """Solves markets that differ from the first in the numbers named by `vary`; others are built anew.
+
+    A verdict that the solver reaches with proof is taken; all else is solved by the plain path.
+    `fast=False` takes the plain path always: the reference.
+    """
 
     market: Market
     vary: frozenset[str]
+    fast: bool = True
     program: Program | None = None
+    judge: Judge | None = None
     solves: int = 0
 
-    def __call__(self, market: Market) -> Solution | None:
-        """The optimum, or None where there is none. Raises `SolverFailed` where the solver gives up."""
+    def __call__(self, market: Market, confirmed: bool = False) -> Solution | None:
+        """The optimum, or None where there is none. Raises `SolverFailed` where the solver gives up.
+
+        The plain path's word of an infeasible market is taken, or with `confirmed` only where it finds a conflict.
+        """
         self.solves += 1
         if self.program is None:
             self.program = Program(self.market, self.vary)
+        program = self.program
         try:
-            self.program.update(market)
-            program = self.program
+            if self.fast:
+                self.judge = self.judge or Judge(program)
+                verdict = self.judge(market)
+                if verdict.solution is not None or verdict.infeasible:
+                    return verdict.solution
+            program.update(market)
         except StructureChanged:
             program = Program(market)
         try:
-            return solve(program, conflicts=False)
+            return solve(program, conflicts=confirmed)
         except Infeasible:
             return None
 

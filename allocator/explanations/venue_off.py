@@ -1,6 +1,6 @@
 """What each venue is worth: the optimum without any position there, solved again.
 
-The compiled program is reused: only the bounds of positions change.
+One compiled program serves all: only the bounds of positions change.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import numpy as np
 
 from allocator import evaluate
 from allocator.audit.audit import check_limits, objective
-from allocator.errors import Infeasible, SolverFailed
+from allocator.errors import SolverFailed
+from allocator.explanations.resolve import Resolver
 from allocator.market.types import Box, Decision, Market
-from allocator.program.build import Program
-from allocator.program.solve import SOLVER, solve
 from allocator.result import Json, usd
 
 BOX = "venue switched off"
@@ -47,16 +46,23 @@ class VenueOff:
         }
 
 
+def switching_resolver(market: Market, vary: frozenset[str] = frozenset()) -> Resolver:
+    """What `venues_off` solves with; numbers of the names in `vary` may change too, for other questions."""
+    return Resolver(_bounded(market, -1), vary | {"box"})
+
+
 def venues_off(
-    market: Market, decision: Decision, names: Sequence[str] | None = None, solver: str = SOLVER
+    market: Market, decision: Decision, resolver: Resolver, names: Sequence[str] | None = None
 ) -> tuple[VenueOff, ...]:
-    """Switch off each venue (of `names`, by default all with instruments) and solve; dearest first."""
+    """Switch off each venue (of `names`, by default all with instruments) and solve; dearest first.
+
+    `resolver` is the market's `switching_resolver`.
+    """
     _, values = check_limits(market, decision)
     best = objective(market, decision, values)
-    program = Program(_bounded(market, -1), vary=frozenset({"box"}))
     used = set(market.venue_of.tolist())
     found = [
-        _off(program, market, v, best, solver)
+        _off(resolver, market, v, best)
         for v, account in enumerate(market.accounts)
         if v in used and (names is None or account.name in names)
     ]
@@ -64,16 +70,16 @@ def venues_off(
     return tuple(found[k] for k in np.argsort(-np.array(dear), kind="stable"))
 
 
-def _off(program: Program, market: Market, venue: int, best: float, solver: str) -> VenueOff:
+def _off(resolver: Resolver, market: Market, venue: int, best: float) -> VenueOff:
     name = market.accounts[venue].name
     without = _bounded(market, venue)
-    program.update(without)
     try:
-        decision = solve(program, solver).decision
-    except Infeasible:
-        return VenueOff(name, "infeasible", None, None, None)
+        solution = resolver(without, confirmed=True)
     except SolverFailed:
         return VenueOff(name, "failed", None, None, None)
+    if solution is None:
+        return VenueOff(name, "infeasible", None, None, None)
+    decision = solution.decision
     exact = replace(decision, positions=np.where(market.venue_of == venue, 0.0, decision.positions))
     _, values = check_limits(without, exact)
     more = objective(without, exact, values) - best

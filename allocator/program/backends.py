@@ -62,6 +62,7 @@ class Clarabel:
         for name in ("tol_gap_abs", "tol_gap_rel", "tol_feas"):
             setattr(self._settings, name, TOLERANCE)
         self._solver: clarabel.DefaultSolver | None = None
+        self.last: clarabel.DefaultSolution | None = None  # the solver's own last word, certificates included
 
     def solve(self, cell: Cell, constant: float) -> Point | None:
         """The optimum, or None."""
@@ -70,7 +71,7 @@ class Clarabel:
             self._solver = clarabel.DefaultSolver(p, cell.q, a, cell.b, self._cones, self._settings)
         else:
             self._solver.update(P=cell.p, q=cell.q, A=cell.a, b=cell.b)
-        found = self._solver.solve()
+        found = self.last = self._solver.solve()
         if str(found.status) not in _OPTIMAL:
             return None
         x, z = np.asarray(found.x), np.asarray(found.z)

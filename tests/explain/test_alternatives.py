@@ -10,9 +10,13 @@ from random_markets import PLAIN, random_market, random_spec
 from specs import Balance, limit, single_asset
 
 from allocator.explanations.alternatives import doing_nothing, plain_hedge
-from allocator.explanations.venue_off import venues_off
+from allocator.explanations.venue_off import switching_resolver, venues_off
 
 LAMBDA = 2e-6
+
+
+def switched_off(found):
+    return venues_off(found.market, found.solution.decision, switching_resolver(found.market))
 
 
 def test_doing_nothing_by_hand():
@@ -75,7 +79,7 @@ def test_a_venue_switched_off_costs_what_a_market_without_its_perps_does(seed):
     spec = replace(spec, balances=(*spec.balances, *(Balance(v, c, 0.0) for v, c in sorted(every))))
     found = answer(build(spec))
     checked = 0
-    for off in venues_off(found.market, found.solution.decision):
+    for off in switched_off(found):
         rest = replace(spec, perps=tuple(p for p in spec.perps if p.venue != off.venue))
         if {p.asset for p in rest.perps} != {p.asset for p in spec.perps}:
             continue
@@ -93,7 +97,7 @@ def test_a_venue_that_cannot_be_missed_is_told_so():
     spec = single_asset(1e7, 1, LAMBDA, fee=1e-4)
     band = limit("net_delta", assets="all", min=-1e6, max=1e6, soft=None)
     found = answer(build(replace(spec, limits={"band": band})))
-    (off,) = venues_off(found.market, found.solution.decision)
+    (off,) = switched_off(found)
     assert (off.status, off.costs_usd_per_day) == ("infeasible", None)
 
 
@@ -101,6 +105,6 @@ def test_a_frozen_position_is_closed_with_its_venue():
     spec = single_asset(1e7, 2, LAMBDA, fee=1e-4)
     frozen = replace(spec.perps[1], previous=-1e6, no_trade=True)
     found = answer(build(replace(spec, perps=(spec.perps[0], frozen))))
-    off = {o.venue: o for o in venues_off(found.market, found.solution.decision)}["venue1"]
+    off = {o.venue: o for o in switched_off(found)}["venue1"]
     assert off.decision.positions[1] == 0.0
     assert off.cash_usd == pytest.approx(1e-4 * (1e6 - off.decision.positions[0]))

@@ -16,7 +16,7 @@ from allocator.audit.audit import scale
 from allocator.audit.limits import limit_values
 from allocator.explanations.figures import figures, touched
 from allocator.explanations.prices import derivative, shadow_prices
-from allocator.explanations.ranges import price_ranges
+from allocator.explanations.ranges import HOLDS, concerned, price_at, price_ranges
 from allocator.explanations.resolve import Resolver
 from allocator.program.build import Program
 from allocator.program.solve import solve
@@ -94,6 +94,11 @@ def test_prices_are_what_resolving_saves_at_length(told, part):
     check(range(1000 + part, 1100, PARTS), told)
 
 
+def ranges_of(market, solution, prices, stresses=None):
+    known = figures(market, stresses or {})
+    return price_ranges(Resolver(market, concerned(market, prices, known)), solution, prices, known)
+
+
 def capped(gross, **goal):
     spec = single_asset(1e7, 2, 1e-6, basis_sd=0.0)
     return replace(
@@ -114,7 +119,7 @@ def test_price_and_range_of_a_cap_in_closed_form():
     assert found is prices.figures[0]
     assert found.subjects == (("book", pytest.approx(expected, rel=1e-6)),)
     assert dict(prices)["limits.gross.max"] == pytest.approx([expected], rel=1e-6)
-    (over,) = price_ranges(market, [found], figures(market, {}))
+    (over,) = ranges_of(market, solution, [found])
     assert not over.kink
     # Within the range the price holds, at the next value tried it does not; the true end is between.
     assert over.relaxed.until <= 6.04e6 + 1 < over.relaxed.next + 2
@@ -133,7 +138,7 @@ def test_a_kink_is_told():
     )
     solution = solve(Program(market))
     prices = shadow_prices(market, solution, {})
-    ranges = price_ranges(market, [p for p in prices.figures if p.saves_usd], figures(market, {}))
+    ranges = ranges_of(market, solution, [p for p in prices.figures if p.saves_usd])
     gross = next(r for r in ranges if r.name == "limits.gross.max")
     assert gross.tightened.infeasible  # 9,999,900 of shorts leave more delta than is allowed
     assert gross.tightened.beyond_usd is None
