@@ -21,6 +21,7 @@ from allocator.orders.search import improve, worth
 from allocator.orders.sequence import Sequence, sequence
 from allocator.orders.settle import Lots, Rounded
 from allocator.program.build import Program
+from allocator.program.confined import Confined
 from allocator.program.solve import Solution, solve
 from allocator.program.whole_lots import NoWholeLots, Solver, solve_whole_lots
 from allocator.scenario.orders import Orders
@@ -56,8 +57,10 @@ def place(market: Market, solution: Solution, confirmed: Audit, orders: Orders) 
     """
     rules = TradingRules.of(market, orders)
     below, bound = lower_bound(market, solution, confirmed)
-    starts = [solution.decision] if below is None else [solution.decision, below]
-    found = {"rounding": _best(market, [round_to_lots(market, start, rules) for start in starts])}
+    tried = [round_to_lots(market, solution.decision, rules, Confined)]
+    if below is not None:
+        tried.append(round_to_lots(market, below, rules, _confined_below))
+    found = {"rounding": _best(market, tried)}
     if found["rounding"].excess:
         found["rounding"] = _fewer(market, solution.decision, found["rounding"], rules)
     nothing = ""
@@ -98,6 +101,10 @@ def exact(
     if settled.check.passed:
         return settled
     return improve(lots, settled.decision, settled, least_gain=_FEW * abs(worth(market, settled)[1]))
+
+
+def _confined_below(market: Market) -> Confined:
+    return Confined(relaxed(market))
 
 
 def _best(market: Market, found: list[Rounded]) -> Rounded:

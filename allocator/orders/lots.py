@@ -9,14 +9,15 @@ decision; it may still breach.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import numpy as np
 
 from allocator.audit.audit import check_limits, objective, scale
 from allocator.market.types import Decision, Market
-from allocator.orders.search import improve, polish, worth
+from allocator.orders.branch import Resolve, Search
+from allocator.orders.search import improve, polish, rank, worth
 from allocator.orders.settle import Lots, Rounded
 from allocator.trading import TradingRules, made
 from models.contracts import RoundingMode, round_to_lot
@@ -25,10 +26,18 @@ __all__ = ["Rounded", "rank", "round_to_lots"]
 
 _FEW = 12  # instruments, whose lots are also moved in pairs
 _COARSE = 1e-3  # of the objective's scale: rounding that costs less is not worth a search
+_LEAST_GAIN = 1e-4  # of the scale: a gain of less is none
+
+Confine = Callable[[Market], Resolve]
 
 
-def round_to_lots(market: Market, decision: Decision, rules: TradingRules) -> Rounded:
-    """The cheapest permitted rounding of a decision that was found, or the least breaching one."""
+def round_to_lots(
+    market: Market, decision: Decision, rules: TradingRules, confine: Confine | None = None
+) -> Rounded:
+    """The cheapest permitted rounding of a decision that was found, or the least breaching one.
+
+    With `confine` the convex program is solved again around coarse lots; without it single lots are moved.
+    """
     lots = Lots.of(market, rules)
     tried = [lots.settle(decision, trades) for trades in _candidates(lots, decision)]
     best = min(tried, key=lambda rounded: rank(market, rounded))
@@ -36,15 +45,33 @@ def round_to_lots(market: Market, decision: Decision, rules: TradingRules) -> Ro
     size = scale(market, decision, values)
     gap = worth(market, best)[1] - objective(market, decision, values)
     if not best.check.passed or gap > _COARSE * size:
-        best = improve(lots, decision, best, least_gain=0.1 * _COARSE * size)
-        if len(market.instruments) <= _FEW:
-            best = polish(lots, decision, best, least_gain=0.1 * _COARSE * size)
+        best = _searched(lots, decision, best, _LEAST_GAIN * size, confine)
     return _without_idle(lots, best) if best.fixed_usd > 0 else best
 
 
-def rank(market: Market, rounded: Rounded) -> tuple[int, float, float]:
-    """What is compared: too many orders or venues first, then breaches in USD, then the objective in USD."""
-    return (rounded.excess, *worth(market, rounded))
+def _searched(
+    lots: Lots, decision: Decision, start: Rounded, least_gain: float, confine: Confine | None
+) -> Rounded:
+    best = start
+    if confine is not None and not start.excess:
+        best = refine(lots, start, least_gain, confine)
+        if best.check.passed:
+            return best
+        decision = best.decision
+    best = improve(lots, decision, best, least_gain)
+    if len(lots.lot) <= _FEW:
+        best = polish(lots, decision, best, least_gain)
+    return best
+
+
+def refine(lots: Lots, start: Rounded, least_gain: float, confine: Confine) -> Rounded:
+    """The best decision found by solving again; where orders are counted, of the instruments traded."""
+    market = lots.market
+    lower, upper = market.lower, market.upper
+    if lots.rules.counts:
+        still = np.array([not trade for trade in start.trades])
+        lower, upper = (np.where(still, market.positions.usd, bound) for bound in (lower, upper))
+    return Search(lots, confine(lots.paid(start)), start, least_gain).run(lower, upper)
 
 
 def _without_idle(lots: Lots, start: Rounded) -> Rounded:

@@ -42,6 +42,11 @@ def charged(market: Market, fixed_usd: float) -> float:
     return objective_weights(market)[1] * market.horizon_share * fixed_usd
 
 
+def rank(market: Market, rounded: Rounded) -> tuple[int, float, float]:
+    """What is compared: too many orders or venues first, then breaches in USD, then the objective in USD."""
+    return (rounded.excess, *worth(market, rounded))
+
+
 def improve(lots: Lots, decision: Decision, start: Rounded, least_gain: float) -> Rounded:
     """Move single lots, or two at once where one alone does not help, while breaches or the objective fall.
 

@@ -121,6 +121,11 @@ class Lots:
     def _in_lots(self, i: int, amount: Decimal) -> int:
         return int((amount / self.lot[i]).to_integral_value())
 
+    def paid(self, rounded: Rounded) -> Market:
+        """The market after the fixed costs of these trades and transfers have left the balances."""
+        orders = np.array([self.orders(i, trade) for i, trade in enumerate(rounded.trades)], dtype=float)
+        return self._paid(orders, rounded.decision.transfers)
+
     def _paid(self, orders: Vector, transfers: Vector) -> Market:
         """The market after fixed costs have left the balances that pay them."""
         paid = self.rules.fixed_by_pocket(self.market, orders, transfers)
