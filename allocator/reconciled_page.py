@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
-from allocator.terminal import checks_table, dollars, plain_table
+from allocator.plain_tables import dollars, plain_table
+from allocator.terminal import checks_table
 
 Json = Mapping[str, Any]
 

@@ -10,7 +10,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from allocator.batches_page import batches_table, worst_between
 from allocator.figures import amount
+from allocator.plain_tables import dollars, percent, plain_table
 
 Json = Mapping[str, Any]
 _MOST_LIMITS = 6
@@ -27,6 +29,8 @@ def page(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None)
     parts.append(_orders(orders) if orders else Text("No orders: every trade costs more than it saves.\n"))
     if result["transfers"]:
         parts.append(_transfers(result))
+    if orders or result["transfers"]:
+        parts += [batches_table(result["sequence"], orders), worst_between(result["sequence"])]
     parts += [_venues(result), _money(result), _limits(result), _footer(result, folder)]
     return Group(*parts)
 
@@ -40,19 +44,6 @@ def text_of(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | No
     return captured.get()
 
 
-def dollars(value: float | None) -> str:
-    """$1,234, −$5.6k stays −$5,600; an absent number is a dash."""
-    if value is None:
-        return "–"
-    text = f"${abs(value):,.0f}"
-    return f"−{text}" if value <= -0.5 else text
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """0.123 as 12.3 %."""
-    return "–" if value is None else f"{value:.{digits}%}".replace("-", "−").replace("%", " %")
-
-
 def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
     """What to do, whether it is safe, what it costs: three lines."""
     traded = sum(float(order["notional_usd"]) for order in orders)
@@ -64,9 +55,9 @@ def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
     funding, carry = -result["objective"]["funding_usd"], -result["objective"]["carry_usd"]
     text = Text()
     text.append(f"{result['scenario']}  {result['as_of']}\n{what}{transfers}.\n", style="bold")
-    text.append(f"Volatility over {hours}: {dollars(risk['volatility_hedged_usd'])} hedged, ")
-    text.append(f"{dollars(risk['volatility_unhedged_usd'])} unhedged ")
-    text.append(f"(hedge effectiveness {percent(risk['hedge_effectiveness'], 2)}).\n")
+    text.append(f"Hedge effectiveness {percent(risk['hedge_effectiveness'], 2)}: volatility over {hours} ")
+    text.append(f"{dollars(risk['volatility_hedged_usd'])}, ")
+    text.append(f"unhedged {dollars(risk['volatility_unhedged_usd'])}.\n")
     text.append(f"Trading costs {dollars(paid)} once; funding ")
     text.append(f"{'earns' if funding >= 0 else 'pays'} {dollars(abs(funding))} per {hours} ")
     text.append(f"(mean over {result['holding_hours']:g} h).\n")
@@ -87,19 +78,6 @@ def _safety(result: Json) -> Text:
     return Text(
         f"Nearest liquidation: {nearest['name']}, if all coins move {move:+.1%} at once.\n", style=style
     )
-
-
-def plain_table(title: str, *columns: str) -> Table:
-    """A plain table; a column whose name starts with > is right-aligned."""
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0)
-    )
-    for column in columns:
-        right = column.startswith(">")
-        table.add_column(
-            column.lstrip(">"), justify="right" if right else "left", header_style="dim", no_wrap=right
-        )
-    return table
 
 
 def _coins(result: Json) -> Table:
@@ -123,7 +101,7 @@ def _coins(result: Json) -> Table:
     quote = result["risk"]["by_source"]["quote"] ** 2
     total = sum(usd**2 for usd in result["risk"]["by_source"].values())
     if result["risk"]["currency_exposure"] and total > 0:
-        table.add_row("currencies together", "", "", "", "", percent(quote / total))
+        table.add_row("currencies", "", "", "", "", percent(quote / total))
     return table
 
 
@@ -164,7 +142,7 @@ def _transfers(result: Json) -> Table:
 
 
 def _venues(result: Json) -> Table:
-    columns = ("venue", ">equity", ">init. margin", ">liquidated at", ">worst stress", ">spare then")
+    columns = ("venue", ">equity", ">init. margin", ">liquidated", ">worst stress", ">spare then")
     table = plain_table("\nVenues after the orders", *columns)
     for row in result["venues"]:
         move, stressed = row["liquidation_move"], row["worst_stress"] is not None
