@@ -7,87 +7,28 @@ What depends on the clock or on files beside the run is in `release.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allocator import evaluate
-from allocator.market.instruments import Key
 from allocator.market.types import Decision, Market
+from allocator.orders.concentration import (
+    collateral_currency_share,
+    instrument_share,
+    leg_risk,
+    venue_open_interest_share,
+)
 from allocator.orders.order_list import Order
 from allocator.orders.outcome import Measured, Outcome, judge
-from allocator.orders.settle import Rounded
+from allocator.orders.proposal import Found, Proposal, Stated
 from allocator.scenario.load import LoadedScenario
-from allocator.scenario.order_checks import Checks
 from allocator.scenario.schema import MaintenanceMargin
-from models.arrays import BoolVector, Vector
-from models.margin import Brackets
+from models.arrays import Vector
 
-Found = list[Measured] | str
 _ROUNDING = 1e-7  # of the book: what the audit calls kept
-
-
-@dataclass(frozen=True)
-class Stated:
-    """What the tables may say per instrument (n,) besides the market; NaN or an empty text where not."""
-
-    open_interest_usd: Vector
-    status: tuple[str, ...]
-    last_target_contracts: Vector
-    largest_trade_contracts: Vector
-
-    @classmethod
-    def nothing(cls, n: int) -> Stated:
-        """Nothing stated of n instruments."""
-        return cls(np.full(n, np.nan), ("",) * n, np.full(n, np.nan), np.full(n, np.nan))
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """Orders on their way out, and all that they are judged by.
-
-    `leverage` (n,) is the setting chosen in the scenario, NaN where the venue leaves no choice; `tiers` are
-    the venues' own, by exchange and symbol.
-    """
-
-    market: Market
-    rounded: Rounded
-    orders: Sequence[Order]
-    rules: Checks
-    stated: Stated
-    leverage: Vector
-    tiers: Mapping[Key, Brackets]
-
-    @property
-    def trades(self) -> Vector:
-        """USD bought (n,), negative where sold."""
-        return self.rounded.decision.positions - self.market.positions.usd
-
-    @property
-    def traded(self) -> BoolVector:
-        """Which instruments have an order (n,)."""
-        return np.array([trade != 0 for trade in self.rounded.trades], dtype=bool)
-
-    @property
-    def grows(self) -> BoolVector:
-        """Which traded instruments end further from zero than they are (n,)."""
-        after, before = self.rounded.decision.positions, self.market.positions.usd
-        return np.asarray(self.traded & ((np.abs(after) > np.abs(before)) | (after * before < 0)))
-
-    def instrument(self, order: Order) -> int:
-        """The row of an order's instrument."""
-        return self._rows[order.venue, order.account, order.symbol]
-
-    @property
-    def _rows(self) -> Mapping[tuple[str, str, str], int]:
-        return {(i.exchange, i.account, i.symbol): k for k, i in enumerate(self.market.instruments)}
-
-    def subjects(self, which: BoolVector) -> Iterator[tuple[int, str]]:
-        """Row and name of the instruments marked."""
-        return ((int(k), self.market.instruments[k].key) for k in np.flatnonzero(which))
 
 
 def precision(p: Proposal) -> Found:
@@ -305,15 +246,22 @@ CHECKS: tuple[tuple[str, str, str, Callable[[Proposal], Found]], ...] = (
     ("bracket_cap", "bracket_cap", "USD", bracket_cap),
     ("leverage", "leverage", "x", leverage),
     ("open_interest_share", "open_interest_share", "fraction", open_interest_share),
+    ("venue_open_interest_share", "venue_open_interest_share", "fraction", venue_open_interest_share),
+    ("instrument_share", "instrument_share", "fraction", instrument_share),
+    ("collateral_currency_share", "collateral_currency_share", "fraction", collateral_currency_share),
     ("adv_share", "adv_share", "fraction", adv_share),
     ("max_order", "max_order", "USD", max_order),
     ("history_multiple", "history_multiple", "USD", history_multiple),
     ("target_change", "target_change", "USD", target_change),
     ("margin_filled", "margin", "USD", margin_filled),
     ("margin_half_filled", "margin", "USD", margin_half_filled),
+    ("leg_risk", "leg_risk", "USD", leg_risk),
     ("venue_status", "venue_status", "orders", venue_status),
     ("self_trade", "self_trade", "USD", self_trade),
 )
+
+
+__all__ = ["CHECKS", "Proposal", "Stated", "off", "pre_trade", "settings"]
 
 
 def pre_trade(proposal: Proposal, origin: Callable[[str], str]) -> tuple[Outcome, ...]:

@@ -25,6 +25,15 @@ class Checks(Model):
     open_interest_share: Annotated[Fraction, Field(gt=0)] | None = Field(
         0.05, description="A growing position against `open_interest_usd` of the instruments table."
     )
+    venue_open_interest_share: Annotated[Fraction, Field(gt=0)] | None = Field(
+        0.05, description="A growing coin at one exchange, all its accounts together, against the same."
+    )
+    instrument_share: Annotated[Fraction, Field(gt=0)] | None = Field(
+        None, description="A growing position as a share of the gross of all positions after the fills."
+    )
+    collateral_currency_share: Annotated[Fraction, Field(gt=0)] | None = Field(
+        None, description="Each currency as a share of all collateral at the venues after transfers."
+    )
     adv_share: Annotated[Fraction, Field(gt=0)] | None = Field(
         0.1, description="Each instrument's trade against its average daily volume."
     )
@@ -37,6 +46,9 @@ class Checks(Model):
     )
     margin: bool = Field(
         True, description="All orders filled, and all half filled, every venue's margin holds."
+    )
+    leg_risk: Annotated[Usd, Field(gt=0)] | None = Field(
+        None, description="Naked delta in a coin when only the buys, or only the sells, of a batch fill."
     )
     venue_status: bool = Field(True, description="`status` of the instruments table allows the order.")
     self_trade: bool = Field(True, description="No two accounts of one exchange trade with each other.")

@@ -75,7 +75,8 @@ def test_every_check_is_made_or_says_why_not(allocation, proposal):
     assert {o.outcome for o in found} == {"passed", "skipped"}
     skipped = {o.name: o.reason for o in found if o.outcome == "skipped"}
     assert skipped.keys() == {
-        "open_interest_share", "max_order", "history_multiple", "target_change", "venue_status",
+        "open_interest_share", "venue_open_interest_share", "instrument_share", "collateral_currency_share",
+        "max_order", "history_multiple", "target_change", "leg_risk", "venue_status",
     }  # fmt: skip
     assert skipped["max_order"] == "not asked for"
     assert "open_interest_usd" in skipped["open_interest_share"]
