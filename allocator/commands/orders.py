@@ -70,6 +70,7 @@ def _files(found: Reconciliation) -> dict[str, str]:
     """A reconciliation as files."""
     from allocator.orders.order_list import COLUMNS
     from allocator.orders.reconcile import BOOK, LEFT, REPLACES
+    from allocator.orders.release import LEFT_FILE
 
     report = {
         "schema_version": 1,
@@ -87,7 +88,7 @@ def _files(found: Reconciliation) -> dict[str, str]:
     return {
         _REPORT: json.dumps(report, indent=2, ensure_ascii=False) + "\n",
         "book.csv": _table(found.book, BOOK),
-        "left.csv": _table(found.left, LEFT),
+        LEFT_FILE: _table(found.left, LEFT),
         ORDERS: _table(found.follow_up, columns),
     }
 

@@ -88,6 +88,8 @@ def reconcile_fills(sent: Sent, fills: Sequence[Fill], all_closed: bool = False)
     ended |= {own for own, row in issued.items() if all_closed or filled[own] >= Decimal(row["contracts"])}
     errors += _over_fills(issued, matched)
     places = [_Place.of(unit, sent, issued, matched) for unit in sent.instruments]
+    if not errors:  # an over-filled order has been named already
+        errors += [problem for place in places for problem in _beyond(place, matched)]
     follow_up: list[Row] = []
     waiting: list[Row] = []
     for place in places:
@@ -130,7 +132,12 @@ def _match(
             if fill.contracts % lots[fill.instrument]:
                 message = f"{fill.contracts} contracts are not whole lots of {lots[fill.instrument]}"
                 errors.append(Problem(fill.source, message))
-    given = {(f.venue, f.account, f.fill_id): f for f in fills}
+    given: dict[Key, Fill] = {}
+    for fill in fills:
+        key = (fill.venue, fill.account, fill.fill_id)
+        if fill.fill_id and key in given:
+            errors.append(Problem(fill.source, f"fill {' '.join(key)} is given twice: keep one"))
+        given[key] = fill
     for key, contracts in sorted(sent.known.items()):
         again = given.get(key)
         if again is None or again.contracts != contracts:
@@ -154,6 +161,19 @@ def _over_fills(issued: Mapping[str, Row], matched: Mapping[str, list[Fill]]) ->
                 message = f"order {own} over {most} contracts is over-filled from here"
                 errors.append(Problem(fill.source, f"{message}, by {sum(f.contracts for f in fills) - most}"))
     return errors
+
+
+def _beyond(place: _Place, matched: Mapping[str, list[Fill]]) -> Iterator[Problem]:
+    """A position that fills took beyond its target: an order went on after its follow-up was made."""
+    whole = place.target - Decimal(place.unit["held_contracts"])
+    if whole * place.left < 0:
+        last = max((f for o in place.orders for f in matched[o["client_order_id"]]), key=lambda f: f.time)
+        where = " ".join(_key(place.unit))
+        yield Problem(
+            last.source,
+            f"{where} is {plain(abs(place.left))} contracts beyond its target: an order was filled after its "
+            "follow-up had been made; take that back by hand, or allocate anew from what is held now",
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from allocator.scenario.order_checks import Checks
 
 WITHHELD = ".withheld"  # ends the name of a folder whose orders this gate withheld
 FILLS = "-fills-"  # between run id and fingerprint in the name of a reconciliation
+LEFT_FILE = "left.csv"  # of a reconciliation: every order that was sent, and what is left of it
 _KEYS = ("max_age", "funding_window", "kill_switch", "sent_ids", "duplicate_run")
 _CLOCK_SKEW_HOURS = 5 / 60
 _WORD = re.compile(r"[0-9A-Za-z_-]+")
@@ -72,7 +73,7 @@ class Handover:
 
 
 def check_release(found: Terms, handover: Handover, follow_up: bool = False) -> tuple[Outcome, ...]:
-    """Every check of the last gate. A `follow_up` is no duplicate of the run it belongs to."""
+    """Every check of the last gate. A `follow_up` is no duplicate of its run, only of itself."""
     if not handover.orders:
         return ()
     return _judged(
@@ -154,10 +155,21 @@ def _sent(path: Path, orders: Iterable[tuple[str, str]]) -> list[Measured]:
     ]
 
 
-def _duplicates(handover: Handover, follow_up: bool) -> list[Measured] | str:
-    """Reconciliations that lie beside the run: its orders were sent, only their follow-ups may be."""
+def _duplicates(handover: Handover, follow_up: bool) -> list[Measured]:
+    """Reconciliations that lie beside the run and count its orders, or those of a follow-up, as sent."""
+    beside = sorted(handover.out.glob(f"{handover.run_id}{FILLS}*/"))
     if follow_up:
-        return "a follow-up belongs to orders that were sent"
-    done = sorted(path.name for path in handover.out.glob(f"{handover.run_id}{FILLS}*"))
+        own = {client_id for _, client_id in handover.orders}
+        done = [path.name for path in beside if own & _counted(path / LEFT_FILE)]
+    else:
+        done = [path.name for path in beside]
     reason = f"its orders were sent: {done[0]} holds their fills and the follow-up" if done else ""
     return [Measured(handover.run_id, float(len(done)), 0.0, reason)]
+
+
+def _counted(path: Path) -> set[str]:
+    """Client order ids of a reconciliation's table of what is left; none where it was never written."""
+    try:
+        return set(_WORD.findall(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return set()

@@ -108,7 +108,7 @@ def sent_of(found: Stored) -> Sent:
 def _reconciliations(out: Path, run_id: str) -> list[Run]:
     """Every reconciliation beside a run, verified; those withheld had nothing that could be sent."""
     found = []
-    for folder in sorted(out.glob(f"{run_id}{FILLS}*")):
+    for folder in sorted(out.glob(f"{run_id}{FILLS}*/")):  # not what was exported of them, which lies beside
         run = find(out, run_id, folder.name.removeprefix(run_id))
         if run is not None:
             found.append(run)
