@@ -1,8 +1,10 @@
-"""`hedge report`: the page of each finished run, written beside it."""
+"""`hedge report`: the page of each finished run, sweep, frontier or backtest, written beside it."""
 
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 from allocator.errors import DataError, Problem, ScenarioError
@@ -32,12 +34,27 @@ def write_page(done: Run, file: Path | None = None) -> Path:
 
     Raises `ScenarioError` where the file cannot be written, `DataError` for a run of an earlier version.
     """
-    from allocator.report.page import page
-
+    page = _maker(done)
     # Not `with_suffix`: what follows a dot in the folder's name belongs to its name.
     target = done.folder.with_name(f"{done.folder.name}.html") if file is None else file
     write_file(target, page(done))
     return target
+
+
+def _maker(done: Run) -> Callable[[Run], str]:
+    """What makes the page: the run's own result says whether it is a sweep, a frontier or a backtest."""
+    result = json.loads(done.text("result.json"))
+    if "swept" in result:
+        from allocator.report.sweep_page import page as of_sweep
+
+        return of_sweep
+    if "strategies" in result:
+        from allocator.report.backtest_page import page as of_backtest
+
+        return of_backtest
+    from allocator.report.page import page
+
+    return page
 
 
 def _finished(folder: Path) -> Run:

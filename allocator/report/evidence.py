@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from allocator.report import numbers, table
+from allocator.report import numbers, shell, table
 from allocator.report.html import Content, Html, el
 from allocator.report.nodes import Node
 from allocator.report.numbers import tag
-from allocator.report.sections import note, section
+from allocator.report.shell import note, section
 from allocator.report.source import Source
 from allocator.report.table import Table
 
@@ -113,14 +113,7 @@ def provenance(source: Source) -> Html:
     """Versions, times, and the hash of every input and output."""
     manifest, result = source.manifest, source.result
     facts = [("run", str(result["run_id"])), ("as of", str(result["as_of"]))]
-    told = ("started_at", "finished_at", "python", "platform")
-    facts += [(name.replace("_", " "), str(manifest[name])) for name in told if name in manifest]
     if (solver := result.get("solver")) is not None:
         fallback = solver["fallback"].value or "none"
         facts.append(("solver", f"{solver['name']}, fallback {fallback}"))
-    facts += [(f"version of {name}", str(value)) for name, value in manifest["versions"].value.items()]
-    facts += [(f"table {name}", str(value)) for name, value in manifest["tables"].value.items()]
-    facts += [(f"file {name}", str(value)) for name, value in manifest["files"].value.items()]
-    rows = [(name, el("code", "", value)) for name, value in facts]
-    drawn = table.draw(Table("facts", "Where this is from (hashes are SHA-256)", ("what", "value"), rows))
-    return section("provenance", "Provenance", drawn)
+    return shell.provenance(manifest, *facts)

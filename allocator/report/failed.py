@@ -6,7 +6,7 @@ from allocator.report import numbers, table
 from allocator.report.html import Html, el
 from allocator.report.nodes import Node
 from allocator.report.numbers import tag
-from allocator.report.sections import note, section
+from allocator.report.shell import note, section
 from allocator.report.table import Table
 
 

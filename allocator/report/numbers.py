@@ -61,6 +61,20 @@ def plain(value: float) -> str:
     return _signed(f"{value:.3g}")
 
 
+def ratio(value: float) -> str:
+    """1.23: a ratio of two figures."""
+    return _signed(f"{value:.2f}")
+
+
+def brief(value: float) -> str:
+    """A swept value or a tick: 1.5m, 20k, 0.25, 1e-06."""
+    size = abs(value)
+    for unit, letter in ((1e9, "bn"), (1e6, "m"), (1e3, "k")):
+        if size >= unit:
+            return _signed(f"{value / unit:.4g}{letter}")
+    return _signed(f"{value:.4g}")
+
+
 def price(value: float) -> str:
     """A shadow price: five digits; what a solver leaves of zero (below 1e-9) is 0."""
     return "0" if abs(value) < 1e-9 else plain(value)

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from functools import cache
-from hashlib import sha256
-from importlib.resources import files
-from string import Template
-
-from allocator.report import evidence, failed, sections, verdict
-from allocator.report.html import Content, Html, el, join, text
+from allocator.report import evidence, failed, sections, shell, verdict
+from allocator.report.html import Content, Html, el, join
 from allocator.report.source import Source
 from allocator.runs import Run
 
@@ -23,52 +17,17 @@ def page(run: Run) -> str:
     source = Source.of(run)
     whole = "venues" in source.result
     body = _allocation(source) if whole else _failure(source)
-    style, script = _asset("style.css"), _asset("script.js")
-    title = f"{source.result['scenario']} · {source.result['as_of']} · {source.status}"
-    return Template(_asset("page.html")).substitute(
-        title=text(title),
-        policy=text(_policy(style, script)),
-        style=style,
-        script=script,
-        header=_header(source),
-        body=body,
+    return shell.whole(
+        f"{source.result['scenario']} · {source.result['as_of']} · {source.status}", _header(source), body
     )
-
-
-def _policy(style: str, script: str) -> str:
-    """Nothing but the page's own style and script, told by their hashes."""
-    return (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(content: str) -> str:
-    return f"sha256-{b64encode(sha256(content.encode()).digest()).decode()}"
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("allocator.report") / name).read_text(encoding="utf-8")
 
 
 def _header(source: Source) -> Html:
     result = source.result
-    good = source.status == "optimal"
-    return el(
-        "header",
-        "",
-        el("h1", "", str(result["scenario"])),
-        el(
-            "p",
-            "meta",
-            el("time", {"datetime": str(result["as_of"])}, str(result["as_of"])),
-            " · ",
-            el("span", f"state {'good' if good else 'bad'}", source.status),
-            " · run ",
-            el("code", "", str(result["run_id"])),
-        ),
-    )
+    time = str(result["as_of"])
+    when = el("time", {"datetime": time}, time)
+    state = (source.status, source.status == "optimal")
+    return shell.header(str(result["scenario"]), state, str(result["run_id"]), when, " · ")
 
 
 _SECTIONS = (
@@ -85,13 +44,8 @@ _SECTIONS = (
 )
 
 
-def _contents() -> Html:
-    links = [el("a", {"href": f"#{name}"}, title) for name, title in _SECTIONS]
-    return el("nav", {"aria-label": "Parts of this page"}, *links)
-
-
 def _quality(source: Source) -> Html:
-    return sections.section("data", "Data", verdict.lights(source))
+    return shell.section("data", "Data", verdict.lights(source))
 
 
 def _allocation(source: Source) -> Html:
@@ -100,7 +54,7 @@ def _allocation(source: Source) -> Html:
         verdict.verdict(source),
         verdict.tiles(result),
         _quality(source),
-        _contents(),
+        shell.contents(_SECTIONS),
         sections.exposures(result),
         sections.risk(result),
         sections.venues(result),

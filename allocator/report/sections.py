@@ -9,27 +9,12 @@ from allocator.report import figures, numbers, svg, table
 from allocator.report.html import Content, Html, el, join
 from allocator.report.nodes import Node
 from allocator.report.numbers import tag
+from allocator.report.shell import note, pictures, section
 from allocator.report.source import Source
 from allocator.report.table import Table
 
 _DUST = 1.0  # USD below which a trade is none
 _MOST_PICTURES = 12  # venues, the nearest to liquidation first; the table holds all
-
-
-def section(name: str, title: str, *parts: Content) -> Html:
-    """A titled part of the page."""
-    heading = el("h2", {"id": f"{name}-title"}, title)
-    return el("section", {"id": name, "aria-labelledby": f"{name}-title"}, heading, *parts)
-
-
-def pictures(*drawn: Html) -> Html:
-    """Figures side by side where there is room."""
-    return el("div", "pictures", *drawn)
-
-
-def note(*said: Content) -> Html:
-    """A sentence that explains."""
-    return el("p", "note", *said)
 
 
 def _usd(node: Node) -> Html:

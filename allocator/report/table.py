@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from allocator.report.html import Content, Html, el
 
 MOST_ROWS = 300
+_SENTENCE = 30  # letters
 
 
 @dataclass(frozen=True)
@@ -47,4 +48,6 @@ def draw(table: Table, tools: bool = True) -> Html:
 
 
 def _cell(content: Content, right: bool) -> Html:
-    return el("td", "right" if right else "", content)
+    # Sentences keep a width that can be read; a wide table scrolls instead.
+    sentence = not isinstance(content, Html) and len(content) > _SENTENCE and " " in content
+    return el("td", "right" if right else "words" if sentence else "", content)
