@@ -21,6 +21,7 @@ if getattr(_models, "__project__", None) != "hedge-allocator":
     )
 
 if TYPE_CHECKING:
+    from allocator import plots
     from allocator.allocation import Allocation, allocate
     from allocator.backtests.run import Backtest, backtest
     from allocator.errors import (
@@ -59,6 +60,7 @@ __all__ = [
     "backtest",
     "explain",
     "load",
+    "plots",
     "reconcile",
     "sweep",
 ]
@@ -83,5 +85,7 @@ _HOMES = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     if name not in __all__:
         raise AttributeError(f"module 'allocator' has no attribute {name!r}")
+    if name == "plots":  # a module of functions
+        return import_module("allocator.plots")
     home, _, own = _HOMES.get(name, "allocator.errors").partition(":")
     return getattr(import_module(home), own or name)

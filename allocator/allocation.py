@@ -90,6 +90,12 @@ class Allocation:
         """What `result.json` holds."""
         return _result(self)
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        from allocator.report.brief import of_allocation
+
+        return of_allocation(self.result, [vars(order) for order in self.orders])
+
     @property
     def positions(self) -> pd.DataFrame:
         """The positions of `result` as a table."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -117,6 +118,16 @@ class Infeasible(HedgeError):
         self.conflict = tuple(conflict)
         self.ways_out = tuple(ways_out)
         super().__init__(message)
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: what cannot hold together, and the ways out."""
+        members = "".join(
+            f"<li>{escape(limit.name)} ({escape(limit.subject)}), <code>{escape(limit.source)}</code></li>"
+            for limit in self.conflict
+        )
+        ways = "".join(f"<li>{escape(way.text)}</li>" for way in self.ways_out)
+        wanted = f"<p>Any one of these would do:</p><ul>{ways}</ul>" if ways else ""
+        return f"<div><b>{escape(str(self))}</b><ul>{members}</ul>{wanted}</div>"
 
 
 class SolverFailed(HedgeError):

@@ -19,7 +19,7 @@ SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp", "piqp"}
 ORDER = (
     "errors", "units", "scenario", "snapshot", "venues", "market", "<shared>", "audit", "program", "orders",
     "order_stage", "result", "result_tables", "report", "explanations", "allocation", "explanation", "sweeps",
-    "backtests", "commands", "cli",
+    "backtests", "plots", "commands", "cli",
 )  # fmt: skip
 # What comes after the program does not know it, but for `allocation` which solves; tables need no scenario.
 STRANGERS = [("orders", "program"), ("result", "program"), ("snapshot", "scenario")]

@@ -70,6 +70,12 @@ class Backtest:
             ],
         }
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        from allocator.report.brief import of_backtest
+
+        return of_backtest(self.result)
+
     def tables(self) -> dict[str, pd.DataFrame]:
         """`wealth`, `ledger`, `positions`, `venues` and `decisions`, each with a column of the strategy."""
         return {

@@ -9,6 +9,7 @@ from pathlib import Path
 from allocator.explanations.attribution import Attribution, attribute
 from allocator.explanations.finished import Finished, read_finished, rebuilt
 from allocator.market.types import Market
+from allocator.report.brief import card
 from allocator.result import Json, number
 from allocator.scenario.keys import dotted
 from allocator.scenario.source import KeyPath, Plain
@@ -83,6 +84,11 @@ class Comparison:
             "objective": None if self.objective is None else self.objective.to_json(),
             "notes": list(self.notes),
         }
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        head, *more = self.lines()
+        return card(head, more)
 
     def lines(self) -> list[str]:
         """The same for a person, the largest first."""

@@ -20,6 +20,8 @@ from allocator.audit.limits import limit_values
 from allocator.explanations.figures import Figure, Stated, Unit, figures
 from allocator.market.boxes import box_owner
 from allocator.market.types import Decision, Market
+from allocator.report.brief import card, rows
+from allocator.report.numbers import plain
 from models.arrays import Vector
 
 if TYPE_CHECKING:
@@ -70,6 +72,17 @@ class ShadowPrices(Mapping[str, Vector]):
         self.figures = tuple(price for price in ranked if price.kind != "collateral")
         deposits = [price for price in ranked if price.kind == "collateral"]
         self.collateral = tuple(sorted(deposits, key=lambda price: -(price.saves_usd or 0.0)))
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: what each figure of the scenario costs, the dearest first."""
+        found = [
+            (price.name, plain(price.value), price.unit, plain(price.saves_usd or 0.0), price.source)
+            for price in (*self.collateral, *self.figures)
+        ]
+        columns = ("figure", ">value", "unit", ">saves per unit, USD", "set in")
+        return card(
+            "Shadow prices", ["USD per decision horizon of one unit more room."], rows(columns, found)
+        )
 
     def __getitem__(self, name: str) -> Vector:
         return self._multipliers[name]

@@ -82,9 +82,6 @@ class Lines:
     form: Form = dollars
 
 
-Figure = Bars | Lines
-
-
 def net_delta(result: Node) -> Bars:
     """Net delta per coin before and after, on the band that limits state."""
     coins = list(result["risk"]["by_asset"])
@@ -161,6 +158,21 @@ def equity_by_price(result: Node, venue: str) -> Lines:
             Series("maintenance margin", list(own["maintenance_margin_usd"]), "warn"),
         ],
         marks=[Mark(reached, "liquidation")] if reached is not None else [],
+    )
+
+
+def worst_stress(result: Node) -> Bars:
+    """Equity of each venue now and in its worst stress, with the margin it then needs."""
+    rows = list(result["venues"])
+    return Bars(
+        title="Worst stress by venue",
+        note="Equity now and in the venue's own worst stress, with the maintenance margin then.",
+        categories=[str(row["name"]) for row in rows],
+        series=[
+            Series("now", [row["equity_usd"] for row in rows], "before"),
+            Series("in the stress", [row["worst_stress_equity_usd"] for row in rows], "main"),
+            Series("margin then", [row["worst_stress_maintenance_margin_usd"] for row in rows], "warn"),
+        ],
     )
 
 

@@ -75,7 +75,7 @@ def venues(result: Node) -> Html:
     )
     return section(
         "venues", "Venues", table.draw(Table("margin", "Margin after the orders", columns, rows)), said,
-        pictures(*drawn),
+        pictures(svg.draw(figures.worst_stress(result)), *drawn),
     )  # fmt: skip
 
 

@@ -63,6 +63,15 @@ class Sweep:
         """0, or 7 where some cell is not optimal."""
         return self.run.exit_code
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        from allocator.report.brief import of_sweep
+
+        best = self.cells.query("status == 'optimal'")
+        shown = ["name", "total_usd", "volatility_hedged_usd"]
+        rows = best.nsmallest(5, "total_usd")[shown].itertuples(index=False) if len(best) else []
+        return of_sweep(json.loads(self.run.text("result.json")), [tuple(row) for row in rows])
+
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
 
