@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SolverFailed,
     )
     from allocator.explanation import Explanation, explain
+    from allocator.frontiers.run import Frontier, frontier
     from allocator.orders.reconcile import Reconciliation
     from allocator.orders.stored import reconcile
     from allocator.scenario.load import LoadedScenario
@@ -47,6 +48,7 @@ __all__ = [
     "Backtest",
     "DataError",
     "Explanation",
+    "Frontier",
     "HedgeError",
     "Infeasible",
     "LoadedScenario",
@@ -59,6 +61,7 @@ __all__ = [
     "allocate",
     "backtest",
     "explain",
+    "frontier",
     "load",
     "plots",
     "reconcile",
@@ -77,6 +80,8 @@ _HOMES = {
     "backtest": "allocator.backtests.run",
     "Explanation": "allocator.explanation",
     "explain": "allocator.explanation",
+    "Frontier": "allocator.frontiers.run",
+    "frontier": "allocator.frontiers.run",
     "Sweep": "allocator.sweeps.run",
     "sweep": "allocator.sweeps.run",
 }

@@ -21,6 +21,7 @@ _COMMANDS = {
     "backtest": "backtest:run",
     "check": "check:run",
     "explain": "explain:run",
+    "frontier": "frontier:run",
     "orders": "orders:run",
     "report": "report:run",
     "schema": "show:schema",
@@ -121,11 +122,12 @@ def _parser() -> argparse.ArgumentParser:
         ("check", "read scenario and tables and say what is missing, stale or odd"),
         ("show", "print the resolved scenario"),
         ("backtest", "walk the scenario and its rivals over the history of its tables"),
+        ("frontier", "least cost for each volatility, or other quantities: evenly spaced points"),
         ("sweep", "solve every cell of the scenario's sweep: one table, also where it was stopped"),
     ):
         command = commands.add_parser(name, help=text, description=text, parents=[common], allow_abbrev=False)
         _scenario_options(command)
-        if name in ("allocate", "backtest", "sweep"):
+        if name in ("allocate", "backtest", "frontier", "sweep"):
             command.add_argument(
                 "--out",
                 type=Path,
@@ -143,6 +145,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument(
                 "--solver", choices=("piqp", "clarabel"), help="default: piqp, and clarabel for cones"
             )
+        if name == "frontier":
+            _frontier_options(command)
         if name == "allocate":
             command.add_argument(
                 "--no-report", action="store_true", help="do not write the page <run id>.html beside the run"
@@ -168,6 +172,15 @@ def _parser() -> argparse.ArgumentParser:
     choice.add_argument("--reference", action="store_true", help="the reference page of every key instead")
     choice.add_argument("--tables", action="store_true", help="the reference page of snapshot tables instead")
     return parser
+
+
+def _frontier_options(command: argparse.ArgumentParser) -> None:
+    quantities = "volatility, cost, objective, gross, turnover or margin"
+    command.add_argument(
+        "--x", default="volatility", metavar="QUANTITY", help=f"{quantities} (default: volatility)"
+    )
+    command.add_argument("--y", default="cost", metavar="QUANTITY", help="likewise (default: cost)")
+    command.add_argument("--points", type=int, default=20, metavar="N", help="how many (default: 20)")
 
 
 def _report_options(command: argparse.ArgumentParser) -> None:

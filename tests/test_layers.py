@@ -19,12 +19,12 @@ SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp", "piqp"}
 ORDER = (
     "errors", "units", "scenario", "snapshot", "venues", "market", "<shared>", "audit", "program", "orders",
     "order_stage", "result", "result_tables", "report", "explanations", "allocation", "explanation", "sweeps",
-    "backtests", "plots", "commands", "cli",
+    "frontiers", "backtests", "plots", "commands", "cli",
 )  # fmt: skip
 # What comes after the program does not know it, but for `allocation` which solves; tables need no scenario.
 STRANGERS = [("orders", "program"), ("result", "program"), ("snapshot", "scenario")]
 # Imports inside functions are kept for what a run may not need; elsewhere they would hide a cycle.
-MAY_IMPORT_ALL_LATE = {"allocation", "backtests", "cli", "commands", "explanation", "sweeps"}
+MAY_IMPORT_ALL_LATE = {"allocation", "backtests", "cli", "commands", "explanation", "frontiers", "sweeps"}
 MAY_IMPORT_LATE = {
     ("scenario", "venues"),
     ("snapshot", "venues"),
