@@ -10,7 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from allocator.terminal import dollars, percent, plain_table
+from allocator.plain_tables import dollars, percent, plain_table
 
 Json = Mapping[str, Any]
 _BESIDE = ("volatility", "cost", "gross", "turnover", "margin")
