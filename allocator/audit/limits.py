@@ -74,20 +74,32 @@ class _Facts:
 
 def limit_values(market: Market, decision: Decision, form: Form = "program") -> list[LimitValues]:
     """Every limit that is a row of the program, evaluated with margin as the program or the venue has it."""
-    costless = np.zeros(len(market.instruments))
-    facts = _Facts(
-        market=market,
-        decision=decision,
-        form=form,
-        delta=evaluate.deltas(market, decision.positions),
-        kept=evaluate.balances(market, decision, costless, in_transit=True),
-    )
+    facts = _facts(market, decision, form)
     found: list[LimitValues] = []
     for spec in market.limits:
         rule = _RULES.get(type(spec.limit))
         if rule is not None:
             found += rule(facts, spec)
     return [*found, *_objective_limits(facts), *_transfers(facts)]
+
+
+def values_of(
+    market: Market, decision: Decision, spec: LimitSpec, form: Form = "program"
+) -> list[LimitValues]:
+    """The rows of one limit of the scenario."""
+    rule = _RULES.get(type(spec.limit))
+    return [] if rule is None else list(rule(_facts(market, decision, form), spec))
+
+
+def _facts(market: Market, decision: Decision, form: Form) -> _Facts:
+    costless = np.zeros(len(market.instruments))
+    return _Facts(
+        market=market,
+        decision=decision,
+        form=form,
+        delta=evaluate.deltas(market, decision.positions),
+        kept=evaluate.balances(market, decision, costless, in_transit=True),
+    )
 
 
 def _values(

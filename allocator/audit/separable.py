@@ -17,8 +17,8 @@ from allocator.margin import Shock, bracket_maintenance
 from allocator.market.types import Decision, Market, Matrix
 from models.arrays import BoolVector, Vector
 
-_TINY = 1e-7  # of the book: two kinks nearer than this are one
-_SMOOTH = 1e-9  # slopes left and right that differ by less (USD per USD) are one slope
+TINY = 1e-7  # of the book: two kinks nearer than this are one
+SMOOTH = 1e-9  # slopes left and right that differ by less (USD per USD) are one slope
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def separable_gap(market: Market, decision: Decision, w: Weights) -> float:
     if not np.any(plain.residual[loose]) or w.risk <= 0:
         return plain.gap
     weight = w.risk * market.objective.risk_aversion_per_usd
-    factors = _shared_factors(market)
+    factors = shared_factors(market)
     shift = np.linalg.lstsq(factors[:, loose].T, -plain.residual[loose] / weight, rcond=1e-9)[0]
     tilted = _minimise(market, decision, w, curvature, weight * (shift @ factors))
     return min(plain.gap, weight / 2 * float(shift @ shift) + tilted.gap)
@@ -64,8 +64,8 @@ def _minimise(market: Market, decision: Decision, w: Weights, curvature: Vector,
         + curvature[:, None] / 2 * (inside - x[:, None]) ** 2
     )
     lowest = np.minimum(at_points.min(axis=1), within.min(axis=1))
-    left, right = _slopes_at(x, points, slope, _TINY * market.book_usd)
-    return _Minimum(float(-lowest.sum()), np.clip(0.0, left, right), right - left <= _SMOOTH)
+    left, right = _slopes_at(x, points, slope, TINY * market.book_usd)
+    return _Minimum(float(-lowest.sum()), np.clip(0.0, left, right), right - left <= SMOOTH)
 
 
 def _slopes_at(x: Vector, points: Matrix, slope: Matrix, tiny: float) -> tuple[Vector, Vector]:
@@ -78,7 +78,7 @@ def _slopes_at(x: Vector, points: Matrix, slope: Matrix, tiny: float) -> tuple[V
     return np.minimum(left, right), np.maximum(left, right)
 
 
-def _shared_factors(market: Market) -> Matrix:
+def shared_factors(market: Market) -> Matrix:
     """Rows of F (K, n) by which positions share risk: factors, shocks of one asset, bases, currencies."""
     risk = market.risk
     n = len(market.instruments)
