@@ -133,7 +133,7 @@ def _singly(figures: Figures, w: BlockWeights, limit: BlockLimit, y: Matrix) -> 
 def _objective(figures: Figures, w: BlockWeights) -> None:
     block = figures.block
     other, share = w.other[:, None], block.horizon_share[:, None]
-    w.linear += other * block.take(lambda m: m.funding.cost)
+    w.linear += other * block.funding
     w.cost += other * share
     w.route += other * share * block.transfer_cost
     w.linear += (w.risk * block.aversion / 2)[:, None] * figures.risk.slope
@@ -167,10 +167,10 @@ def _expand_equity(figures: Figures, w: BlockWeights, prices: Prices) -> None:
     """−μ·equity as coefficients: P&L, funding losses, costs paid, transfers; haircuts by their pieces."""
     block, first = figures.block, figures.block.first
     priced = np.flatnonzero(w.equity.any(axis=(0, 2)))
-    pnl, loss = block.take(lambda m: m.stresses.pnl), block.take(lambda m: m.stresses.size_loss)
+    pnl, loss = block.pnl, block.size_loss
     factor, haircut = (
-        block.take(lambda m: m.stresses.pocket_factor),
-        block.take(lambda m: m.stresses.haircut),
+        block.pocket_factor,
+        block.haircut,
     )
     cut = cut_pockets(first)
     for s in priced:
@@ -213,7 +213,7 @@ def _route_gaps(figures: Figures, w: BlockWeights) -> Vector:
         return np.zeros(len(block))
     charge = w.other[:, None] * block.charge
     source, _ = block.route_ends
-    most = block.take(lambda m: m.collateral.withdrawable)[:, source] / (1 + block.transfer_cost)
+    most = block.withdrawable[:, source] / (1 + block.transfer_cost)
     theta = (kept > 0).astype(float)
     worth = w.route + moved(block, theta * charge, arrived_only=False)
     bent = (charge * (np.maximum(kept, 0.0) - theta * kept)).sum(axis=1)
@@ -262,7 +262,7 @@ def _hedge_ratio(f: Figures, w: BlockWeights, limit: BlockLimit, y: Matrix) -> N
     spec = _limit(f, limit)
     assert isinstance(spec, schema.HedgeRatio)
     sign = -1.0 if limit.name.endswith(".min") else 1.0
-    hedged = -np.sign(f.block.take(lambda m: m.exposure))[:, f.block.first.asset_of]
+    hedged = -np.sign(f.block.exposure)[:, f.block.first.asset_of]
     w.linear += sign * hedged * _by_asset(f, spec.assets, y)
 
 

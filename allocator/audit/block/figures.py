@@ -67,15 +67,15 @@ def figures(block: Block, positions: Matrix, transfers: Matrix) -> Figures:
     trades = positions - block.previous
     fees, slippage, impact = _trade_costs(block, trades)
     paid = block.by_pocket(fees + slippage + impact)
-    balance = block.take(lambda m: m.collateral.balance)
+    balance = block.balance
     left = balance - block.leaving_pocket(transfers * (1 + block.transfer_cost))
     kept = left + block.reaching_pocket(transfers)
     cash = left + block.reaching_pocket(transfers * block.first.transfers.arrives) - paid
     worth, equity = _equity(block, positions, cash)
-    delta = block.take(lambda m: m.exposure) + block.by_asset(positions)
+    delta = block.exposure + block.by_asset(positions)
     risk = _risk(block, positions, delta)
     uncertainty, slope = _uncertainty(block, positions)
-    funding = block.take(lambda m: m.funding.cost) * positions
+    funding = block.funding * positions
     dated, share = block.first.dated, block.horizon_share
     terms = {
         "risk": block.aversion / 2 * risk.variance,
@@ -111,12 +111,12 @@ def figures(block: Block, positions: Matrix, transfers: Matrix) -> Figures:
 def unhedged_variance(block: Block) -> Vector:
     """Variance (K,) of the exposure alone."""
     nothing = np.zeros((len(block), len(block.first.instruments)))
-    return _risk(block, nothing, block.take(lambda m: m.exposure)).variance
+    return _risk(block, nothing, block.exposure).variance
 
 
 def trade_curve(block: Block, trades: Cells) -> Cells:
     """Linear and book cost max_k(slope·u + intercept) of trades (K, n) or (K, n, M), segment by segment."""
-    slopes, cuts = block.take(lambda m: m.costs.slopes), block.take(lambda m: m.costs.intercepts)
+    slopes, cuts = block.slopes, block.intercepts
     wide = trades.ndim == 3
     found, term = np.empty(trades.shape), np.empty(trades.shape)
     for k in range(slopes.shape[2]):
@@ -137,16 +137,16 @@ def _trade_costs(block: Block, trades: Matrix) -> tuple[Matrix, Matrix, Matrix]:
     return (
         (unit - spread) * size,
         spread * size + walk,
-        block.take(lambda m: m.costs.impact) * size**1.5,
+        block.impact * size**1.5,
     )
 
 
 def _equity(block: Block, positions: Matrix, cash: Matrix) -> tuple[Cells, Cells]:
     """Worth of pockets (K, S, P) and equity of venues (K, S, V), after haircuts."""
-    gain = block.take(lambda m: m.stresses.pnl) * positions[:, None]
-    gain = gain - block.take(lambda m: m.stresses.size_loss) * np.abs(positions)[:, None]
-    worth = block.take(lambda m: m.stresses.pocket_factor) * cash[:, None] + block.by_pocket(gain)
-    counted = np.minimum((1.0 - block.take(lambda m: m.stresses.haircut)) * worth, worth)
+    gain = block.pnl * positions[:, None]
+    gain = gain - block.size_loss * np.abs(positions)[:, None]
+    worth = block.pocket_factor * cash[:, None] + block.by_pocket(gain)
+    counted = np.minimum((1.0 - block.haircut) * worth, worth)
     return worth, block.pockets_by_venue(counted)
 
 
@@ -170,7 +170,7 @@ def bracket_margin(block: Block, size: Cells, notional: Cells, scale: Cells) -> 
 def _maintenance(block: Block, positions: Matrix) -> Cells:
     """Maintenance margin of each instrument under each stress (K, S, n)."""
     size = np.abs(positions)
-    notional, scale = block.take(lambda m: m.stresses.notional), block.take(lambda m: m.stresses.deduction)
+    notional, scale = block.notional, block.deduction
     bend = block.take(lambda m: m.stresses.bend) * block.take(lambda m: m.scheme.bend)[:, None]
     rows = [
         bracket_margin(block, size, notional[:, s], scale[:, s])

@@ -121,6 +121,8 @@ def limit_rows(figures: Figures) -> list[BlockLimit]:
     """Every limit that is a row of the program, in the order of `audit.limits.limit_values`."""
     found: list[BlockLimit] = []
     for place, spec in enumerate(figures.block.first.limits):
+        if spec.limit.soft is None and isinstance(spec.limit, _BOXES):
+            continue
         rule = _RULES.get(type(spec.limit))
         found += _singly(figures, place) if rule is None else rule(_Rows(figures, place))
     return [*found, *_objective_limits(figures), *_transfers(figures)]
@@ -166,7 +168,7 @@ def _hedge_ratio(r: _Rows) -> Iterator[BlockLimit]:
     block = r.figures.block
     chosen = selected_assets(block.first, r.limit.assets)
     names = [block.first.assets[a] for a in chosen]
-    exposure = block.take(lambda m: m.exposure)[:, chosen]
+    exposure = block.exposure[:, chosen]
     size = np.abs(exposure)
     hedged = r.figures.delta[:, chosen] - exposure
     ratio = np.where(size > 0, -hedged / np.where(size > 0, exposure, 1.0), 0.0)
@@ -239,11 +241,10 @@ def _volatility(r: _Rows) -> Iterator[BlockLimit]:
 
 def _position(r: _Rows) -> Iterator[BlockLimit]:
     assert isinstance(r.limit, schema.PositionCap)
-    if r.limit.soft is not None:
-        first = r.figures.block.first
-        chosen = np.flatnonzero(np.isfinite(position_cap(r.limit, first.instruments)))
-        keys = [first.instruments[i].key for i in chosen]
-        yield r.make("max", keys, r.figures.size[:, chosen], r.number("max"))
+    first = r.figures.block.first
+    chosen = np.flatnonzero(np.isfinite(position_cap(r.limit, first.instruments)))
+    keys = [first.instruments[i].key for i in chosen]
+    yield r.make("max", keys, r.figures.size[:, chosen], r.number("max"))
 
 
 def _implied(
@@ -289,7 +290,7 @@ def _transfers(figures: Figures) -> Iterator[BlockLimit]:
     sent = block.leaving_pocket(figures.transfers * (1 + block.transfer_cost))
     source = np.unique(block.route_ends[0])
     keys = tuple(first.pockets[p].key for p in source)
-    may_leave = block.take(lambda m: m.collateral.withdrawable)[:, source]
+    may_leave = block.withdrawable[:, source]
     texts = ("transfers.withdrawable", "transfer", "collateral")
     yield _implied(figures, texts, keys, sent[:, source], may_leave)
     headroom, leaving = block.take(lambda m: m.transfers.headroom), block.take(lambda m: m.transfers.leaving)
@@ -305,6 +306,8 @@ def _transfers(figures: Figures) -> Iterator[BlockLimit]:
         yield _implied(figures, texts, subjects, counted[:, chosen], headroom[:, row, chosen])
 
 
+# Bounds on single positions: unless soft, they are boxes and no rows.
+_BOXES = (schema.PositionCap, schema.Participation, schema.HedgeSide)
 _RULES: Mapping[type, Callable[[_Rows], Iterator[BlockLimit]]] = {
     schema.NetDelta: _net_delta,
     schema.HedgeRatio: _hedge_ratio,

@@ -103,16 +103,16 @@ def _points(figures: Figures, w: BlockWeights, active: Vector) -> Cells:
 
 def _kinks(block: Block, w: BlockWeights, active: Vector, lower: Matrix, upper: Matrix) -> list[Cells]:
     """Columns (K, n) where a function of a position that has a weight may bend."""
-    slopes, cuts = block.take(lambda m: m.costs.slopes), block.take(lambda m: m.costs.intercepts)
+    slopes, cuts = block.slopes, block.intercepts
     gaps = np.diff(slopes, axis=2)
     bends = np.divide(-np.diff(cuts, axis=2), gaps, out=np.zeros(gaps.shape), where=gaps != 0)
     held = block.previous
     columns = [np.zeros((1, lower.shape[1])), held]
-    if block.open_buys.any() or block.open_sells.any():
+    if block.ordered:
         columns.append((block.open_sells - block.open_buys) / 2)
     columns += [held + bends[:, :, k] for k in range(bends.shape[2])]
     floors = np.where(np.isfinite(block.floors), block.floors, 0.0)
-    notional, scale = block.take(lambda m: m.stresses.notional), block.take(lambda m: m.stresses.deduction)
+    notional, scale = block.notional, block.deduction
     # Where only one side can be reached, the kinks of the other need no columns of their own.
     sides = [np.where(upper <= 0, -1.0, 1.0)]
     if np.any((lower < 0) & (upper > 0)):
@@ -129,7 +129,7 @@ def _heights(figures: Figures, w: BlockWeights, points: Cells, active: Vector) -
     trade, size = points - block.previous[:, :, None], np.abs(points)
     height = trade_curve(block, trade)
     height *= w.cost[:, :, None]
-    impact = block.take(lambda m: m.costs.impact)
+    impact = block.impact
     linear = w.linear
     if impact.any():
         taken = figures.trades
@@ -137,7 +137,7 @@ def _heights(figures: Figures, w: BlockWeights, points: Cells, active: Vector) -
         linear = linear + tangent
         height -= (tangent * block.previous)[:, :, None]
     height += linear[:, :, None] * points
-    ordered = block.open_buys.any() or block.open_sells.any()
+    ordered = block.ordered
     # Without open orders the size with them is the size itself.
     height += (w.size if ordered else w.size + w.order_size)[:, :, None] * size
     if ordered:
@@ -145,7 +145,7 @@ def _heights(figures: Figures, w: BlockWeights, points: Cells, active: Vector) -
         height += w.order_size[:, :, None] * np.maximum(np.abs(points + buys), np.abs(points - sells))
     if w.turnover.any():
         height += w.turnover[:, :, None] * np.abs(trade)
-    notional, scale = block.take(lambda m: m.stresses.notional), block.take(lambda m: m.stresses.deduction)
+    notional, scale = block.notional, block.deduction
     for s in active:
         required = bracket_margin(block, size, notional[:, s], scale[:, s])
         required *= w.maintenance[:, s][:, :, None]
@@ -196,7 +196,7 @@ def _largest_size(block: Block) -> Matrix:
 
 def _most_equity(block: Block) -> Matrix:
     """Margin equity (K, V) with nothing paid, nothing sent, and everything received that could arrive."""
-    balance = np.maximum(block.take(lambda m: m.collateral.balance), 0.0)
+    balance = np.maximum(block.balance, 0.0)
     source, _ = block.route_ends
-    coming = block.take(lambda m: m.collateral.withdrawable)[:, source] * block.first.transfers.arrives
+    coming = block.withdrawable[:, source] * block.first.transfers.arrives
     return np.asarray(block.pockets_by_venue(balance + block.reaching_pocket(coming)))

@@ -31,15 +31,22 @@ def stacked(parts: Sequence[Vector]) -> Cells:
     return np.array(parts, dtype=float)
 
 
+_FEW = 64  # owners
+
+
 class Sums:
     """Sums over owners: (..., n) to (..., owners). An owner of −1 owns nothing."""
 
     def __init__(self, owner: Index, owners: int) -> None:
         kept = np.flatnonzero(owner >= 0)
-        ones = (np.ones(len(kept)), (owner[kept], kept))
-        self._matrix = sp.csr_array(ones, shape=(owners, len(owner)))
         # A few owners: a dense product is faster than a sparse one.
-        self._dense = self._matrix.toarray().T if owners <= 64 else None
+        self._dense: Matrix | None = None
+        if owners <= _FEW:
+            self._dense = np.zeros((len(owner), owners))
+            self._dense[kept, owner[kept]] = 1.0
+        else:
+            ones = (np.ones(len(kept)), (owner[kept], kept))
+            self._matrix = sp.csr_array(ones, shape=(owners, len(owner)))
 
     def __call__(self, values: Cells) -> Cells:
         """Values of instruments, pockets or routes, summed by owner."""
@@ -162,6 +169,76 @@ class Block:
     def open_sells(self) -> Cells:
         """Resting sells (K, n)."""
         return self.take(lambda m: m.positions.open_sells_usd)
+
+    @cached_property
+    def slopes(self) -> Cells:
+        """Slopes of each trade's cost curve (K, n, segments)."""
+        return self.take(lambda m: m.costs.slopes)
+
+    @cached_property
+    def intercepts(self) -> Cells:
+        """Intercepts of each trade's cost curve (K, n, segments)."""
+        return self.take(lambda m: m.costs.intercepts)
+
+    @cached_property
+    def impact(self) -> Cells:
+        """Coefficient of the 3/2 law (K, n)."""
+        return self.take(lambda m: m.costs.impact)
+
+    @cached_property
+    def balance(self) -> Cells:
+        """Balance of each pocket (K, P)."""
+        return self.take(lambda m: m.collateral.balance)
+
+    @cached_property
+    def withdrawable(self) -> Cells:
+        """What may leave each pocket (K, P)."""
+        return self.take(lambda m: m.collateral.withdrawable)
+
+    @cached_property
+    def exposure(self) -> Cells:
+        """Exposure to each asset (K, A)."""
+        return self.take(lambda m: m.exposure)
+
+    @cached_property
+    def funding(self) -> Cells:
+        """Expected funding per USD long (K, n)."""
+        return self.take(lambda m: m.funding.cost)
+
+    @cached_property
+    def pnl(self) -> Cells:
+        """P&L per USD long under each stress (K, S, n)."""
+        return self.take(lambda m: m.stresses.pnl)
+
+    @cached_property
+    def size_loss(self) -> Cells:
+        """Loss per USD held, long or short, under each stress (K, S, n)."""
+        return self.take(lambda m: m.stresses.size_loss)
+
+    @cached_property
+    def notional(self) -> Cells:
+        """Factor on the margined notional under each stress (K, S, n)."""
+        return self.take(lambda m: m.stresses.notional)
+
+    @cached_property
+    def deduction(self) -> Cells:
+        """Factor on the deductions under each stress (K, S, n)."""
+        return self.take(lambda m: m.stresses.deduction)
+
+    @cached_property
+    def pocket_factor(self) -> Cells:
+        """Factor on each pocket's worth under each stress (K, S, P)."""
+        return self.take(lambda m: m.stresses.pocket_factor)
+
+    @cached_property
+    def haircut(self) -> Cells:
+        """Haircut of each pocket under each stress (K, S, P)."""
+        return self.take(lambda m: m.stresses.haircut)
+
+    @cached_property
+    def ordered(self) -> bool:
+        """Whether orders rest anywhere."""
+        return bool(self.open_buys.any() or self.open_sells.any())
 
     @cached_property
     def transfer_cost(self) -> Cells:
