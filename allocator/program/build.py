@@ -13,6 +13,7 @@ from allocator.market.types import Market
 from allocator.program import requirements
 from allocator.program.coefficients import COST, Structure, coefficients, same_structure, structure
 from allocator.program.limits import Context, Rows, bounds, limit_rows, needs_turnover, stresses_needed
+from allocator.program.parts import AFRESH, Parts
 from allocator.program.slots import Slots, StructureChanged
 from allocator.program.variables import Variables, declare
 from allocator.scenario import schema
@@ -142,6 +143,6 @@ class Program:
         return weight * self._risk() + rest
 
 
-def numbers(market: Market, shape: Structure) -> dict[str, Vector]:
+def numbers(market: Market, shape: Structure, parts: Parts = AFRESH) -> dict[str, Vector]:
     """Every number of the program by name: coefficients, and the bounds of limits."""
-    return {**coefficients(market, shape), **bounds(market)}
+    return {**coefficients(market, shape, parts), **bounds(market)}

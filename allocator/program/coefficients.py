@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,6 +27,7 @@ from allocator.scenario.schema import (
     VenueShare,
     Volatility,
 )
+from allocator.program.parts import AFRESH, Parts
 from models.arrays import Vector
 
 COST = 1e-4  # unit of cost, as a share of the book
@@ -61,72 +63,86 @@ class Structure:
     initial_bent: Index
     has_charge: bool
     debts: Index
-    signature: str
+    signature: tuple[str, ...]
 
 
-def structure(market: Market) -> Structure:
+def structure(market: Market, parts: Parts = AFRESH) -> Structure:
     """The shape of this market's program."""
-    slopes, cuts = market.costs.slopes, market.costs.intercepts
-    fresh = np.ones(slopes.shape, dtype=bool)
-    fresh[:, 1:] = (np.diff(slopes, axis=1) != 0) | (np.diff(cuts, axis=1) != 0)
-    segment_rows, segment_columns = np.nonzero(fresh)
-    scheme = market.scheme
-    met = np.isfinite(scheme.schedules.floors_usd)
+    costs, scheme, stresses = market.costs, market.scheme, market.stresses
+    pocketed = (stresses, market.collateral.tiers or None)
     return Structure(
-        segments=(segment_rows, segment_columns),
-        margin=MarginRows(
-            instrument=np.nonzero(met)[0],
-            rate=scheme.schedules.rates[met],
-            deduction_usd=scheme.schedules.deductions_usd[met],
-        ),
+        segments=parts("segments", lambda: _segments(market), costs),
+        margin=parts("margin rows", lambda: _margin_rows(market), scheme),
         side=market.side,
         boxed_below=np.flatnonzero(np.isfinite(market.lower)),
         boxed_above=np.flatnonzero(np.isfinite(market.upper)),
         ordered=np.flatnonzero(market.positions.open_buys_usd + market.positions.open_sells_usd > 0),
-        has_impact=bool(np.any(market.costs.impact > 0)),
+        has_impact=parts("impact", lambda: bool(np.any(costs.impact > 0)), costs),
         has_idiosyncratic=bool(np.any(market.risk.asset_idiosyncratic > 0)),
         basis_factors=len(market.risk.basis_loadings),
         has_funding_uncertainty=market.objective.funding_uncertainty_aversion > 0,
-        has_size_loss=bool(np.any(market.stresses.size_loss > 0)),
-        haircut_pockets=cut_pockets(market),
-        value_pieces=value_pieces(market, 0).pocket,
+        has_size_loss=parts("size loss", lambda: bool(np.any(stresses.size_loss > 0)), stresses),
+        haircut_pockets=parts("cut pockets", lambda: cut_pockets(market), *pocketed),
+        value_pieces=parts("value pieces", lambda: value_pieces(market, 0).pocket, *pocketed),
         bent=np.flatnonzero(scheme.bend > 0),
         initial_bent=np.flatnonzero(scheme.initial_bend > 0),
         has_charge=bool(np.any(market.collateral.charge > 0)),
         debts=np.flatnonzero(
             (market.collateral.balance < 0) & (market.collateral.charge[market.pocket_venue] > 0)
         ),
-        signature=_signature(market),
+        signature=_signature(market, parts),
     )
 
 
-def _signature(market: Market) -> str:
-    """A text equal for two markets exactly when all that is compiled outside of coefficients is equal."""
+def _segments(market: Market) -> tuple[Index, Index]:
+    """Rows and columns of the segments of trade costs that are not padding."""
+    slopes, cuts = market.costs.slopes, market.costs.intercepts
+    fresh = np.ones(slopes.shape, dtype=bool)
+    fresh[:, 1:] = (np.diff(slopes, axis=1) != 0) | (np.diff(cuts, axis=1) != 0)
+    rows, columns = np.nonzero(fresh)
+    return rows, columns
+
+
+def _margin_rows(market: Market) -> MarginRows:
+    scheme = market.scheme
+    met = np.isfinite(scheme.schedules.floors_usd)
+    return MarginRows(
+        instrument=np.nonzero(met)[0],
+        rate=scheme.schedules.rates[met],
+        deduction_usd=scheme.schedules.deductions_usd[met],
+    )
+
+
+def _signature(market: Market, parts: Parts) -> tuple[str, ...]:
+    """Texts equal for two markets exactly when all that is compiled outside of coefficients is equal."""
     # Everything of a limit but its bounds: which venues, assets, stresses, the price of a breach.
     limits = [(spec.key, *_choices(spec.limit)) for spec in market.limits]
-    return repr(
-        (
-            [i.key for i in market.instruments],
-            [p.key for p in market.pockets],
-            market.assets,
-            market.currencies,
-            market.transfers.routes,
-            list(market.transfers.arrives),
-            np.argwhere(np.isfinite(market.transfers.headroom)).tolist(),
-            market.stresses.names,
-            market.risk.basis_group.tolist(),
-            market.funding.errors.groups.tolist(),
-            [(g.venue, g.members.tolist()) for g in market.scheme.netting],
-            [
-                (g.venue, g.members.tolist(), g.rules.affine_pieces().tolist())
-                for g in market.scheme.portfolios
-            ],
-            market.objective.mode,
-            market.objective.tie_break,
-            _compiled_numbers(market),
-            limits,
-            [(box.name, box.kind) for box in market.boxes],
-        )
+    scheme, transfers = market.scheme, market.transfers
+    portfolios = [(g.venue, g.members.tolist(), g.rules.affine_pieces().tolist()) for g in scheme.portfolios]
+    own = (
+        market.assets,
+        market.currencies,
+        market.stresses.names,
+        [(g.venue, g.members.tolist()) for g in scheme.netting],
+        portfolios,
+        market.objective.mode,
+        market.objective.tie_break,
+        _compiled_numbers(market),
+        limits,
+        [(box.name, box.kind) for box in market.boxes],
+    )
+    return (
+        parts("keys", lambda: repr([i.key for i in market.instruments]), market.instruments),
+        parts("pockets", lambda: repr([p.key for p in market.pockets]), market.pockets),
+        parts("routes", lambda: repr(transfers.routes), transfers.routes),
+        parts(
+            "transfers",
+            lambda: repr((list(transfers.arrives), np.argwhere(np.isfinite(transfers.headroom)).tolist())),
+            transfers,
+        ),
+        parts("basis", lambda: repr(market.risk.basis_group.tolist()), market.risk.basis_group),
+        parts("errors", lambda: repr(market.funding.errors.groups.tolist()), market.funding.errors.groups),
+        repr(own),
     )
 
 
@@ -158,7 +174,7 @@ def _has(market: Market, kind: type[LimitBase]) -> bool:
 
 
 def _choices(limit: Limit) -> list[object]:
-    values = [getattr(limit, name) for name in type(limit).model_fields]
+    values = [getattr(limit, name) for name in _fields(type(limit))]
     compiled: list[object] = [limit.warning] if isinstance(limit, Liquidity) else []
     if isinstance(limit, LiquidationProbability):
         compiled = [limit.max, limit.sigmas, limit.arrival]
@@ -168,45 +184,98 @@ def _choices(limit: Limit) -> list[object]:
     return [limit.soft, *compiled, *(value for value in values if not isinstance(value, float))]
 
 
-def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
+@cache
+def _fields(kind: type[LimitBase]) -> tuple[str, ...]:
+    return tuple(kind.model_fields)
+
+
+def coefficients(market: Market, shape: Structure, parts: Parts = AFRESH) -> Mapping[str, Vector]:
     """All numbers of the core program by name. Limits add theirs (`allocator.program.limits`)."""
-    book, risk = market.book_usd, market.risk
-    root = np.sqrt(market.objective.risk_aversion_per_usd * book / COST)
-    rows, columns = shape.segments
-    margin, stress = shape.margin, market.stresses
+    book, held, collateral = market.book_usd, market.positions, market.collateral
+    aversion, costs, transfers = market.objective.risk_aversion_per_usd, market.costs, market.transfers
+    settled = (market.instruments, market.assets, market.pocket_of, collateral)
     result: dict[str, Vector] = {
+        "exposure": market.exposure / book,
+        "cash": market.cash / book,
+        "previous": held.usd / book,
+        "box.lower": market.lower[shape.boxed_below] / book,
+        "box.upper": market.upper[shape.boxed_above] / book,
+        "funding.cost": market.funding.cost / COST,
+        "cost.share": np.array(market.horizon_share),
+        "transfer.charged": market.horizon_share * transfers.cost / COST,
+        "collateral.balance": collateral.balance / book,
+        "collateral.charge": collateral.charge[market.pocket_venue] / COST,
+        "cushion.rate": market.cushion_rate,
+        "cushion.share": parts("settled", lambda: settled_share(market), *settled),
+        "cushion.counted": parts("counted", lambda: counted_share(market), *settled),
+        "open.buys": held.open_buys_usd[shape.ordered] / book,
+        "open.sells": held.open_sells_usd[shape.ordered] / book,
+        **parts("risk", lambda: _risk(market), market.risk, aversion, book),
+        **parts("costs", lambda: _costs(market, shape), costs, shape.segments, book),
+        **parts("routes", lambda: _routes(market), transfers, collateral.withdrawable, book),
+        **parts("initial", lambda: _initial(market, shape), market.scheme, book),
+    }
+    kappa = market.objective.funding_uncertainty_aversion
+    result |= parts("uncertainty", lambda: _uncertainty(market), market.funding, kappa)
+    result |= parts(
+        "stresses",
+        lambda: _stresses(market, shape),
+        *(market.stresses, market.scheme, collateral.tiers or None, shape.margin, book),
+    )
+    return result
+
+
+def _risk(market: Market) -> dict[str, Vector]:
+    risk = market.risk
+    root = np.sqrt(market.objective.risk_aversion_per_usd * market.book_usd / COST)
+    return {
         "risk.asset": root * risk.asset_loadings,
         "risk.idiosyncratic": root * risk.asset_idiosyncratic,
         "risk.basis": root * risk.basis_sd,
         "risk.basis_factors": root * risk.basis_loadings,
         "risk.currency": root * risk.currency_loadings,
-        "exposure": market.exposure / book,
-        "cash": market.cash / book,
-        "previous": market.positions.usd / book,
-        "box.lower": market.lower[shape.boxed_below] / book,
-        "box.upper": market.upper[shape.boxed_above] / book,
-        "funding.cost": market.funding.cost / COST,
-        "cost.share": np.array(market.horizon_share),
-        "cost.slopes": market.costs.slopes[rows, columns] / COST,
-        "cost.intercepts": market.costs.intercepts[rows, columns] / (book * COST),
-        "cost.impact": market.costs.impact * np.sqrt(book) / COST,
-        "transfer.cost": market.transfers.cost,
-        "transfer.gross": 1 + market.transfers.cost,
-        "transfer.withdrawable": _withdrawable(market) / book,
-        "transfer.charged": market.horizon_share * market.transfers.cost / COST,
-        "collateral.balance": market.collateral.balance / book,
-        "collateral.charge": market.collateral.charge[market.pocket_venue] / COST,
-        "cushion.rate": market.cushion_rate,
-        "cushion.share": settled_share(market),
-        "cushion.counted": counted_share(market),
-        "margin.initial": market.scheme.initial_rate,
-        "margin.initial_bend": market.scheme.initial_bend[shape.initial_bent] * book,
-        "open.buys": market.positions.open_buys_usd[shape.ordered] / book,
-        "open.sells": market.positions.open_sells_usd[shape.ordered] / book,
     }
-    uncertainty = market.objective.funding_uncertainty_aversion * market.funding.uncertainty / COST
-    for block, loading in enumerate(market.funding.errors.loadings):
-        result[f"funding.uncertainty.{block}"] = uncertainty * loading
+
+
+def _costs(market: Market, shape: Structure) -> dict[str, Vector]:
+    costs, book = market.costs, market.book_usd
+    rows, columns = shape.segments
+    return {
+        "cost.slopes": costs.slopes[rows, columns] / COST,
+        "cost.intercepts": costs.intercepts[rows, columns] / (book * COST),
+        "cost.impact": costs.impact * np.sqrt(book) / COST,
+    }
+
+
+def _routes(market: Market) -> dict[str, Vector]:
+    transfers, book = market.transfers, market.book_usd
+    result = {
+        "transfer.cost": transfers.cost,
+        "transfer.gross": 1 + transfers.cost,
+        "transfer.withdrawable": _withdrawable(market) / book,
+    }
+    for row, headroom in enumerate(transfers.headroom):
+        result[f"transfer.{row}.counted"] = transfers.leaving[row]
+        result[f"transfer.{row}.headroom"] = headroom[np.isfinite(headroom)] / book
+    return result
+
+
+def _initial(market: Market, shape: Structure) -> dict[str, Vector]:
+    return {
+        "margin.initial": market.scheme.initial_rate,
+        "margin.initial_bend": market.scheme.initial_bend[shape.initial_bent] * market.book_usd,
+    }
+
+
+def _uncertainty(market: Market) -> dict[str, Vector]:
+    spread = market.objective.funding_uncertainty_aversion * market.funding.uncertainty / COST
+    loadings = market.funding.errors.loadings
+    return {f"funding.uncertainty.{block}": spread * loading for block, loading in enumerate(loadings)}
+
+
+def _stresses(market: Market, shape: Structure) -> dict[str, Vector]:
+    stress, margin, book = market.stresses, shape.margin, market.book_usd
+    result: dict[str, Vector] = {}
     for s in range(len(stress.names)):
         result[f"stress.{s}.pnl"] = stress.pnl[s]
         result[f"stress.{s}.size_loss"] = stress.size_loss[s]
@@ -218,10 +287,6 @@ def coefficients(market: Market, shape: Structure) -> Mapping[str, Vector]:
         result[f"stress.{s}.bend"] = (stress.bend[s] * market.scheme.bend)[shape.bent] * book
         result[f"stress.{s}.rate"] = margin.rate * stress.notional[s, margin.instrument]
         result[f"stress.{s}.deduction"] = margin.deduction_usd * stress.deduction[s, margin.instrument] / book
-    for row, headroom in enumerate(market.transfers.headroom):
-        s = max(row - 1, 0)
-        result[f"transfer.{row}.counted"] = market.transfers.leaving[row]
-        result[f"transfer.{row}.headroom"] = headroom[np.isfinite(headroom)] / book
     return result
 
 
@@ -254,6 +319,8 @@ def same_structure(one: Structure, other: Structure) -> bool:
     """Whether a program compiled for one market can be updated to the other."""
 
     def equal(a: object, b: object) -> bool:
+        if a is b:
+            return True
         if isinstance(a, np.ndarray):
             return np.array_equal(a, np.asarray(b))
         if isinstance(a, tuple) and isinstance(b, tuple):

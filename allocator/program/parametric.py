@@ -18,9 +18,10 @@ import cvxpy as cp
 import numpy as np
 import scipy.sparse as sp
 
-from allocator.market.types import Index, Market, Matrix
+from allocator.market.types import Decision, Index, Market, Matrix
 from allocator.program.build import Program
-from allocator.program.solve import Solution, Values, read
+from allocator.program.coefficients import COST
+from allocator.program.solve import Multipliers, Solution, Values, read
 from models.arrays import Vector
 
 
@@ -88,6 +89,22 @@ class Place:
         """Its value."""
         return np.asarray(self.sign * vector[self.index]).reshape(self.shape, order="F")
 
+    def of_all(self, vectors: Matrix) -> Matrix:
+        """Its values (K, size), flat, in the vectors (K, m) of many cells."""
+        return np.asarray(self.sign * vectors[:, self.index])
+
+    @classmethod
+    def joined(cls, places: Sequence[Place]) -> Place:
+        """One after the other, each flat."""
+        empty = np.zeros(0, dtype=np.int64)
+        index = np.concatenate([empty, *(place.flat(place.index) for place in places)])
+        sign = np.concatenate([np.zeros(0), *(place.flat(place.sign) for place in places)])
+        return cls(index, sign, index.shape)
+
+    def flat(self, numbers: Vector) -> Vector:
+        """In the order in which NumPy ravels what `of` gives."""
+        return np.ravel(np.reshape(numbers, self.shape, order="F"))
+
 
 class Parametric:
     """The parametric form of a compiled program."""
@@ -116,6 +133,7 @@ class Parametric:
         self.quadratic, self._upper = _upper_triangle(*form.reduced_P.problem_data_index)
         self.rows, self._constant = _without_last_column(*form.reduced_A.problem_data_index)
         self._places = _places(program, chain, inverse, form.x.size, self.rows.shape[0])
+        self._wanted: _Wanted | None = None
 
     def data(self, cells: Sequence[Mapping[str, Vector]]) -> ConeProgram:
         """Solver data of many cells, each given by all numbers of the program by name."""
@@ -147,6 +165,97 @@ class Parametric:
                 iterations=point.iterations,
             ),
         )
+
+    def read_all(self, markets: Sequence[Market], points: Sequence[Point]) -> Solutions:
+        """The optima of many cells, each as `read` would state it."""
+        if self._wanted is None:
+            self._wanted = _wanted(self.program, self._places)
+        book = np.array([market.book_usd for market in markets])
+        x, z = np.array([point.x for point in points]), np.array([point.z for point in points])
+        wanted, n = self._wanted, len(markets[0].instruments)
+        return Solutions(
+            positions=wanted.positions.of_all(x) * book[:, None],
+            transfers=np.maximum(wanted.transfers.of_all(x), 0.0) * book[:, None],
+            prices={name: np.maximum(place.of_all(z), 0.0) * COST for name, place in wanted.limits.items()},
+            lower=_spread(wanted.lower, z, self.program.shape.boxed_below, n),
+            upper=_spread(wanted.upper, z, self.program.shape.boxed_above, n),
+            breaches={name: place.of_all(x) * book[:, None] for name, place in wanted.breaches.items()},
+            objective_usd=np.array([point.objective for point in points]) * book * COST,
+            points=tuple(points),
+        )
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """Optima of K cells in USD: `positions` (K, n), `transfers` (K, R), `prices` (K, rows) of limits by name.
+
+    `lower`, `upper` (K, n) are prices of the position boxes, `breaches` (K, rows) by name, `objective_usd` (K,).
+    """
+
+    positions: Matrix
+    transfers: Matrix
+    prices: Mapping[str, Matrix]
+    lower: Matrix
+    upper: Matrix
+    breaches: Mapping[str, Matrix]
+    objective_usd: Vector
+    points: tuple[Point, ...]
+
+    def cell(self, k: int) -> Solution:
+        """The solution of one cell."""
+        return Solution(
+            decision=Decision(self.positions[k], self.transfers[k]),
+            multipliers=Multipliers(
+                limits={name: price[k] for name, price in self.prices.items()},
+                lower=self.lower[k],
+                upper=self.upper[k],
+            ),
+            breaches={name: usd[k] for name, usd in self.breaches.items()},
+            objective_usd=float(self.objective_usd[k]),
+            solver=self.points[k].solver,
+            iterations=self.points[k].iterations,
+        )
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Where what a solution states stands in the solver's vectors."""
+
+    positions: Place
+    transfers: Place
+    limits: Mapping[str, Place]
+    lower: Place | None
+    upper: Place | None
+    breaches: Mapping[str, Place]
+
+
+def _wanted(program: Program, places: Mapping[int, Place]) -> _Wanted:
+    """In the order of `allocator.program.solve.read`."""
+    duals: dict[str, list[Place]] = {}
+    breaches: dict[str, list[Place]] = {}
+    for row in program.limits:
+        duals.setdefault(row.rows.name, []).append(places[row.constraint.id])
+        if row.breach is not None:
+            breaches.setdefault(row.rows.name, []).append(places[row.breach.id])
+    for name, rows in program.pieces.items():
+        duals[name] = [places[row.id] for row in rows]
+    routes = program.market.transfers.routes
+    return _Wanted(
+        positions=places[program.variables.positions.id],
+        transfers=places[program.variables.transfers.id] if routes else Place.joined([]),
+        limits={name: Place.joined(parts) for name, parts in duals.items()},
+        lower=None if program.lower is None else places[program.lower.id],
+        upper=None if program.upper is None else places[program.upper.id],
+        breaches={name: Place.joined(parts) for name, parts in breaches.items()},
+    )
+
+
+def _spread(place: Place | None, z: Matrix, where: Index, n: int) -> Matrix:
+    """Prices (K, n) of one side of the boxes."""
+    result = np.zeros((len(z), n))
+    if place is not None:
+        result[:, where] = np.maximum(place.of_all(z), 0.0) * COST
+    return result
 
 
 @dataclass(frozen=True)

@@ -8,29 +8,43 @@ judges every cell that does not end optimal and audited here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
 from allocator.audit import Audit, audit
+from allocator.audit.block import BlockAudit, DifferentRows, alike, audit_block, evaluable
 from allocator.errors import AuditFailed, HedgeError
 from allocator.market.types import Market
 from allocator.program.backends import Backend, backend, fastest
 from allocator.program.build import Program, numbers
 from allocator.program.coefficients import Structure, same_structure, structure
-from allocator.program.parametric import Cell, Parametric
+from allocator.program.parametric import Parametric, Point, Solutions
+from allocator.program.parts import Parts
 from allocator.program.solve import Solution, solve
 from models.arrays import Vector
 
 _PROGRAMS = 8  # structures kept compiled at once
+_BLOCK = 32  # cells that are mapped, read and audited together: what they need stays in the processor's cache
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Solved and audited cells of one block, in arrays with the cells as leading axis."""
+
+    solutions: Solutions
+    audit: BlockAudit
 
 
 @dataclass(frozen=True)
 class Answer:
-    """An audited optimum."""
+    """An audited optimum; the `place`-th of those that were judged together, if it was."""
 
     solution: Solution
     audit: Audit
+    judged: Judged | None = None
+    place: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,9 +58,13 @@ class _Met:
 
     def like(self, shape: Structure, values: Mapping[str, Vector]) -> bool:
         """Whether one program can hold both, were the right numbers its parameters."""
+        mine = self.numbers
         return (
-            self.numbers.keys() == values.keys()
-            and all(np.shape(self.numbers[name]) == np.shape(value) for name, value in values.items())
+            mine.keys() == values.keys()
+            and all(
+                mine[name] is value or np.shape(mine[name]) == np.shape(value)
+                for name, value in values.items()
+            )
             and same_structure(self.shape, shape)
         )
 
@@ -67,20 +85,15 @@ class Solver:
     def __init__(self, name: str | None = None) -> None:
         self._name = name
         self._compiled: list[_Compiled] = []
+        self._parts = Parts(_PROGRAMS)
 
     def solve(self, markets: Sequence[Market]) -> list[Answer | HedgeError]:
         """An answer or the reason why there is none, for each market."""
         answers: dict[int, Answer | HedgeError] = {}
-        for group in _groups(markets):
+        for group in _groups(markets, self._parts):
             compiled = self._for(group)
-            try:
-                data = compiled.form.data([met.numbers for met in group])
-            except ValueError:
-                # Numbers of some cell overflow; the plain path says of each what becomes of it.
-                answers |= {met.place: plainly(compiled.program, met.market) for met in group}
-                continue
-            for met, cell, constant in zip(group, data.cells(), data.d.tolist(), strict=True):
-                answers[met.place] = _answer(compiled, met, cell, constant)
+            for start in range(0, len(group), _BLOCK):
+                answers |= _answers(compiled, group[start : start + _BLOCK])
         return [answers[place] for place in range(len(markets))]
 
     def _for(self, group: Sequence[_Met]) -> _Compiled:
@@ -89,7 +102,10 @@ class Solver:
         known = next((c for c in self._compiled if first.like(c.program.shape, c.program.slots.values)), None)
         base = first.numbers if known is None else known.program.slots.values
         varying = {
-            name for met in group for name in base if not np.array_equal(met.numbers[name], base[name])
+            name
+            for met in group
+            for name, value in base.items()
+            if met.numbers[name] is not value and not np.array_equal(met.numbers[name], value)
         }
         if known is not None:
             self._compiled.remove(known)
@@ -103,12 +119,12 @@ class Solver:
         return compiled
 
 
-def _groups(markets: Sequence[Market]) -> list[list[_Met]]:
+def _groups(markets: Sequence[Market], parts: Parts) -> list[list[_Met]]:
     """Markets of one structure together."""
     groups: list[list[_Met]] = []
     for place, market in enumerate(markets):
-        shape = structure(market)
-        met = _Met(place, market, shape, numbers(market, shape))
+        shape = structure(market, parts)
+        met = _Met(place, market, shape, numbers(market, shape, parts))
         same = next((group for group in groups if met.like(group[0].shape, group[0].numbers)), None)
         if same is None:
             groups.append([met])
@@ -125,14 +141,44 @@ def _compile(market: Market, vary: frozenset[str], name: str | None) -> _Compile
     return _Compiled(program, form, backend(form, chosen), vary)
 
 
-def _answer(compiled: _Compiled, met: _Met, cell: Cell, constant: float) -> Answer | HedgeError:
-    point = compiled.solver.solve(cell, constant)
-    if point is not None:
-        solution = compiled.form.read(met.market, point)
-        judged = audit(met.market, solution.decision, solution.multipliers.limits)
-        if judged.passed:
-            return Answer(solution, judged)
-    return plainly(compiled.program, met.market)
+def _answers(compiled: _Compiled, group: Sequence[_Met]) -> dict[int, Answer | HedgeError]:
+    """Answers by place; the plain path has the word on every cell that is not optimal and audited here."""
+    points: list[tuple[_Met, Point]] = []
+    try:
+        data = compiled.form.data([met.numbers for met in group])
+    except ValueError:  # numbers of some cell overflow; the plain path says what becomes of each
+        return {met.place: plainly(compiled.program, met.market) for met in group}
+    for met, cell, constant in zip(group, data.cells(), data.d.tolist(), strict=True):
+        point = compiled.solver.solve(cell, constant)
+        if point is not None and np.isfinite(point.x).all():
+            points.append((met, point))
+    answers: dict[int, Answer | HedgeError] = {}
+    if points:
+        markets = [met.market for met, _ in points]
+        found = _judge(markets, compiled.form.read_all(markets, [point for _, point in points]))
+        answers = {met.place: answer for (met, _), answer in zip(points, found, strict=True) if answer}
+    for met in group:
+        if met.place not in answers:
+            answers[met.place] = plainly(compiled.program, met.market)
+    return answers
+
+
+def _judge(markets: Sequence[Market], found: Solutions) -> list[Answer | None]:
+    """Answers that pass the audit: of all cells at once where the audit has formulas for that."""
+    if evaluable(markets[0]) and all(alike(markets[0], market) for market in markets):
+        with suppress(DifferentRows):
+            judged = Judged(found, audit_block(markets, found.positions, found.transfers, found.prices))
+            passed = judged.audit.passed.tolist()
+            return [
+                Answer(found.cell(k), judged.audit.cell(k), judged, k) if passed[k] else None
+                for k in range(len(markets))
+            ]
+    answers: list[Answer | None] = []
+    for k, market in enumerate(markets):
+        solution = found.cell(k)
+        single = audit(market, solution.decision, solution.multipliers.limits)
+        answers.append(Answer(solution, single) if single.passed else None)
+    return answers
 
 
 def plainly(program: Program, market: Market) -> Answer | HedgeError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 import numpy as np
 
@@ -14,11 +15,12 @@ from allocator.errors import HedgeError
 from allocator.market.boxes import box_owner
 from allocator.market.types import Market
 from allocator.scenario.cells import Cell
+from allocator.sweeps.block_records import BINDING, Record, block_rows, finite
+from allocator.sweeps.columns import Columns, each, repeated
 from allocator.sweeps.fast import Answer
+from models.arrays import Vector
 
-Field = float | int | str | bool | None
-Record = dict[str, Field]
-BINDING = 1e-6  # of the objective's scale: what the whole book's size of bound must be worth to be told
+Found = tuple[Cell, Market | None, Answer | HedgeError]
 
 
 @dataclass
@@ -26,40 +28,79 @@ class Records:
     """Rows by table."""
 
     cells: list[Record] = field(default_factory=list)
-    positions: list[Record] = field(default_factory=list)
+    positions: Columns = field(default_factory=Columns)
     limits: list[Record] = field(default_factory=list)
+
+    def extend(self, found: Sequence[Found]) -> None:
+        """The rows of many cells, in their order: those that were judged together are told together."""
+        for _, part in groupby(found, key=_block):
+            cells = list(part)
+            answer = cells[0][2]
+            if isinstance(answer, Answer) and answer.judged is not None and len(cells) > 1:
+                self._add_block(cells)
+            else:
+                for cell, market, said in cells:
+                    self.add(cell, market, said)
 
     def add(self, cell: Cell, market: Market | None, found: Answer | HedgeError) -> None:
         """The rows of one cell; one that failed is a row with its reason."""
-        row: Record = {"cell": cell.index, "name": cell.name, "id": cell.described}
         if market is None or isinstance(found, HedgeError):
             status = found.status if isinstance(found, HedgeError) else "failed"
-            self.cells.append({**row, "status": status, "reason": str(found), **overrides(cell)})
+            row = {**_named(cell), "status": status, "reason": str(found), **overrides(cell)}
+            self.cells.append(row)
             return
-        binding = list(_binding(cell, market, found))
+        binding = list(_binding(market, found))
+        self._add(cell, {**_objective(market, found), **_venues(market, found)}, binding)
+        self._add_positions([cell], market, market.positions.usd, found.solution.decision.positions)
+
+    def _add(self, cell: Cell, figures: Record, binding: Sequence[Record]) -> None:
         told = "; ".join(f"{limit['name']} ({limit['subject']})" for limit in binding)
-        self.cells.append(
+        row = {**_named(cell), "status": "optimal", "reason": None, **overrides(cell), **figures}
+        self.cells.append({**row, "binding": told})
+        self.limits += [{"cell": cell.index, **limit} for limit in binding]
+
+    def _add_block(self, found: Sequence[Found]) -> None:
+        """Cells of one block, whose figures are there already."""
+        answers = [answer for _, _, answer in found if isinstance(answer, Answer)]
+        judged = answers[0].judged
+        assert judged is not None
+        places = np.array([answer.place for answer in answers])
+        for (cell, _, _), (figures, binding) in zip(found, block_rows(judged, places), strict=True):
+            self._add(cell, figures, binding)
+        block = judged.audit.figures.block
+        previous = np.broadcast_to(block.previous, judged.solutions.positions.shape)[places]
+        positions = judged.solutions.positions[places]
+        self._add_positions([cell for cell, _, _ in found], block.first, previous.ravel(), positions.ravel())
+
+    def _add_positions(self, cells: Sequence[Cell], market: Market, previous: Vector, target: Vector) -> None:
+        held, times = market.instruments, len(cells)
+        self.positions.append(
             {
-                **row,
-                "status": "optimal",
-                "reason": None,
-                **overrides(cell),
-                **_objective(market, found),
-                **_venues(market, found),
-                "binding": told,
+                "cell": each(np.array([cell.index for cell in cells]), len(held)),
+                "venue": repeated([i.exchange for i in held], times),
+                "account": repeated([i.account for i in held], times),
+                "symbol": repeated([i.symbol for i in held], times),
+                "asset": repeated([i.asset for i in held], times),
+                "previous_usd": previous,
+                "target_usd": target,
+                "trade_usd": target - previous,
             }
         )
-        self.positions += _positions(cell, market, found)
-        self.limits += binding
+
+
+def _block(found: Found) -> int:
+    """Equal for cells in a row that were judged together."""
+    answer = found[2]
+    return id(answer.judged) if isinstance(answer, Answer) and answer.judged is not None else 0
+
+
+def _named(cell: Cell) -> Record:
+    return {"cell": cell.index, "name": cell.name, "id": cell.described}
 
 
 def overrides(cell: Cell) -> Record:
     """Swept values, each in a column named by its dotted key."""
     return dict(cell.overrides)
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def _objective(market: Market, found: Answer) -> Record:
@@ -70,17 +111,17 @@ def _objective(market: Market, found: Answer) -> Record:
     hedged = sum(evaluate.variances(market, x).values())
     unhedged = sum(evaluate.variances(market, np.zeros(len(x))).values())
     return {
-        "total_usd": _finite(judged.objective_usd),
-        **{f"{name}_usd": _finite(value) for name, value in terms.items()},
-        "breaches_usd": _finite(breach_cost(judged.values)),
-        "volatility_unhedged_usd": _finite(math.sqrt(unhedged)),
-        "volatility_hedged_usd": _finite(math.sqrt(hedged)),
+        "total_usd": finite(judged.objective_usd),
+        **{f"{name}_usd": finite(value) for name, value in terms.items()},
+        "breaches_usd": finite(breach_cost(judged.values)),
+        "volatility_unhedged_usd": finite(math.sqrt(unhedged)),
+        "volatility_hedged_usd": finite(math.sqrt(hedged)),
         "gross_usd": float(np.abs(x).sum()),
         "turnover_usd": float(np.abs(x - market.positions.usd).sum()),
         "transferred_usd": float(solution.decision.transfers.sum()),
         "max_violation_usd": judged.permitted.max_violation_usd,
-        "duality_gap_usd": _finite(judged.duality_gap_usd),
-        "scale_usd": _finite(judged.scale_usd),
+        "duality_gap_usd": finite(judged.duality_gap_usd),
+        "scale_usd": finite(judged.scale_usd),
         "solver": solution.solver,
         "iterations": solution.iterations,
     }
@@ -95,34 +136,19 @@ def _venues(market: Market, found: Answer) -> Record:
         equity, required = float(state.equity[0, v]), float(state.maintenance_margin[0, v])
         worst = 1 + int(np.argmin(surplus[1:, v])) if len(surplus) > 1 else None
         row |= {
-            f"venues.{account.name}.equity_usd": _finite(equity),
-            f"venues.{account.name}.initial_margin_usd": _finite(float(state.initial_margin[v])),
-            f"venues.{account.name}.maintenance_margin_usd": _finite(required),
-            f"venues.{account.name}.margin_ratio": _finite(required / equity) if equity > 0 else None,
+            f"venues.{account.name}.equity_usd": finite(equity),
+            f"venues.{account.name}.initial_margin_usd": finite(float(state.initial_margin[v])),
+            f"venues.{account.name}.maintenance_margin_usd": finite(required),
+            f"venues.{account.name}.margin_ratio": finite(required / equity) if equity > 0 else None,
             f"venues.{account.name}.worst_stress": None if worst is None else market.stresses.names[worst],
             f"venues.{account.name}.worst_surplus_usd": None
             if worst is None
-            else _finite(float(surplus[worst, v])),
+            else finite(float(surplus[worst, v])),
         }
     return row
 
 
-def _positions(cell: Cell, market: Market, found: Answer) -> Iterator[Record]:
-    x, held = found.solution.decision.positions.tolist(), market.positions.usd.tolist()
-    for instrument, target, previous in zip(market.instruments, x, held, strict=True):
-        yield {
-            "cell": cell.index,
-            "venue": instrument.exchange,
-            "account": instrument.account,
-            "symbol": instrument.symbol,
-            "asset": instrument.asset,
-            "previous_usd": previous,
-            "target_usd": target,
-            "trade_usd": target - previous,
-        }
-
-
-def _binding(cell: Cell, market: Market, found: Answer) -> Iterator[Record]:
+def _binding(market: Market, found: Answer) -> Iterator[Record]:
     """Limits whose price is more than rounding: those and boxes of positions, with what a unit would save."""
     prices, least = found.solution.multipliers, BINDING * found.audit.scale_usd / market.book_usd
     used: dict[str, int] = {}
@@ -132,26 +158,24 @@ def _binding(cell: Cell, market: Market, found: Answer) -> Iterator[Record]:
         price = prices.limits[limit.name][start : used[limit.name]]
         for k in np.flatnonzero(price > least).tolist():
             yield {
-                "cell": cell.index,
                 "name": limit.name,
                 "subject": limit.subjects[k],
                 "kind": limit.kind,
-                "value": _finite(float(limit.value[k])),
-                "bound": _finite(float(limit.bound[k])),
+                "value": finite(float(limit.value[k])),
+                "bound": finite(float(limit.bound[k])),
                 "unit": limit.unit,
                 "shadow_price_usd": float(price[k] * limit.usd_per_unit[k]),
             }
-    yield from _boxes(cell, market, found, least)
+    yield from _boxes(market, found, least)
 
 
-def _boxes(cell: Cell, market: Market, found: Answer, least: float) -> Iterator[Record]:
+def _boxes(market: Market, found: Answer, least: float) -> Iterator[Record]:
     x, prices = found.solution.decision.positions, found.solution.multipliers
     for side, price, sign in (("lower", prices.lower, -1.0), ("upper", prices.upper, 1.0)):
         for i in np.flatnonzero(price > least).tolist():
             box = box_owner(market, i, "lower" if side == "lower" else "upper")
             bound = -box.lower[i] if side == "lower" else box.upper[i]
             yield {
-                "cell": cell.index,
                 "name": box.name,
                 "subject": f"{market.instruments[i].key} {side}",
                 "kind": box.kind,

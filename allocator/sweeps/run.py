@@ -170,11 +170,12 @@ class Worker:
         records, markets = Records(), [self._market(cell) for cell in cells]
         there = [market for market in markets if isinstance(market, Market)]
         answers = iter(self._solver.solve(there))
-        for cell, market in zip(cells, markets, strict=True):
-            if isinstance(market, Market):
-                records.add(cell, market, next(answers))
-            else:
-                records.add(cell, None, market)
+        records.extend(
+            [
+                (cell, market, next(answers)) if isinstance(market, Market) else (cell, None, market)
+                for cell, market in zip(cells, markets, strict=True)
+            ]
+        )
         return records
 
     def _market(self, cell: Cell) -> Market | HedgeError:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from allocator.sweeps.columns import Columns
 from allocator.sweeps.records import Record, Records
 
 TABLES = ("cells", "positions", "limits")
@@ -33,8 +34,10 @@ def write_part(folder: Path, records: Records, swept: Mapping[str, type]) -> Non
     partial.rename(folder / f"{_PART}{records.cells[0]['cell']:06}-{secrets.token_hex(4)}")
 
 
-def arrow_table(rows: Sequence[Record], swept: Mapping[str, type]) -> pa.Table:
+def arrow_table(rows: Sequence[Record] | Columns, swept: Mapping[str, type]) -> pa.Table:
     """Rows as columns of one type each; a key that a row lacks is null there."""
+    if isinstance(rows, Columns):
+        return rows.table()
     names = dict.fromkeys(name for row in rows for name in row)
     columns = {}
     for name in names:

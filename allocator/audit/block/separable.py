@@ -1,4 +1,4 @@
-"""The least of the Lagrangian over all positions, for a block of cells: `allocator.audit.separable` at once."""
+"""The least of the Lagrangian over all positions: `allocator.audit.separable` for a block of cells."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Minimum:
 
 
 def separable_gap(figures: Figures, w: BlockWeights) -> Vector:
-    """Σ_i h_i(x*_i) − min over box of h_i (K,), each minimum exact at and between kinks; or less, by a tilt."""
+    """Σ_i h_i(x*_i) − min over box of h_i (K,), each minimum exact; or less, by a tilt."""
     block = figures.block
     curvature, active = _own_curvature(block, w), np.flatnonzero(w.maintenance.any(axis=(0, 2)))
     points = _points(figures, w, active)
@@ -124,7 +124,7 @@ def _kinks(block: Block, w: BlockWeights, active: Vector, lower: Matrix, upper: 
 
 
 def _heights(figures: Figures, w: BlockWeights, points: Cells, active: Vector) -> Cells:
-    """Separable part of the Lagrangian at `points` (K, n, M); the 3/2 impact is its tangent at the decision."""
+    """Separable part of the Lagrangian at `points` (K, n, M); 3/2 impact is its tangent at the decision."""
     block = figures.block
     trade, size = points - block.previous[:, :, None], np.abs(points)
     height = trade_curve(block, trade)
