@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -315,13 +316,13 @@ class Market:
         """Sign (n,) of a right-side position: the fixed side, else against the hedged exposure."""
         return np.where(self.side == 0, -np.sign(self.hedged_exposure), self.side)
 
-    @property
+    @cached_property
     def lower(self) -> Vector:
         """Tightest lower bound on each position (n,)."""
         free = np.full(len(self.instruments), -np.inf)
         return np.asarray(np.maximum.reduce([free, *(box.lower for box in self.boxes)]))
 
-    @property
+    @cached_property
     def upper(self) -> Vector:
         """Tightest upper bound on each position (n,)."""
         free = np.full(len(self.instruments), np.inf)

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from allocator.cushion import counted_share, settled_share
 from allocator.haircuts import cut_pockets, value_pieces
 from allocator.market.types import Index, Market
+from allocator.program.parts import AFRESH, Parts
 from allocator.scenario.schema import (
     HedgeRatio,
     Limit,
@@ -27,7 +28,6 @@ from allocator.scenario.schema import (
     VenueShare,
     Volatility,
 )
-from allocator.program.parts import AFRESH, Parts
 from models.arrays import Vector
 
 COST = 1e-4  # unit of cost, as a share of the book

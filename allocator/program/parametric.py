@@ -187,7 +187,7 @@ class Parametric:
 
 @dataclass(frozen=True)
 class Solutions:
-    """Optima of K cells in USD: `positions` (K, n), `transfers` (K, R), `prices` (K, rows) of limits by name.
+    """Optima of K cells in USD: `positions` (K, n), `transfers` (K, R), `prices` (K, rows) by limit.
 
     `lower`, `upper` (K, n) are prices of the position boxes, `breaches` (K, rows) by name, `objective_usd` (K,).
     """

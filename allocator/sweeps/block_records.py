@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from allocator.audit.block.figures import Figures, unhedged_variance
-from allocator.audit.block.stack import Block
 from allocator.market.types import Matrix
 from allocator.sweeps.fast import Judged
 from models.arrays import IntVector, Vector
@@ -23,23 +23,35 @@ def finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def block_rows(judged: Judged, places: IntVector) -> Iterator[tuple[Record, list[Record]]]:
+@dataclass(frozen=True)
+class Binding:
+    """A limit that binds in a cell: what the table says of it, but for the cell."""
+
+    name: str
+    subject: str
+    kind: str
+    value: float | None
+    bound: float | None
+    unit: str
+    shadow_price_usd: float
+
+
+def block_rows(judged: Judged, places: IntVector) -> Iterator[tuple[Record, list[Binding]]]:
     """Figures and binding limits of each of these cells of a block, in their order."""
     columns = {**_objective(judged), **_venues(judged.audit.figures)}
-    values = [
-        column[places].tolist() if isinstance(column, np.ndarray) else None for column in columns.values()
-    ]
+    rows = zip(*(_values(column, places) for column in columns.values()), strict=True)
     binding = _binding(judged)
-    for row, k in enumerate(places.tolist()):
-        figures = {
-            name: None if column is None else _told(column[row])
-            for name, column in zip(columns, values, strict=True)
-        }
-        yield figures, binding[k]
+    for k, row in zip(places.tolist(), rows, strict=True):
+        yield dict(zip(columns, row, strict=True)), binding[k]
 
 
-def _told(value: Field) -> Field:
-    return finite(value) if isinstance(value, float) else value
+def _values(column: Vector | None, places: IntVector) -> list[Field]:
+    if column is None:
+        return [None] * len(places)
+    chosen = column[places]
+    if column.dtype.kind == "f" and not np.isfinite(chosen).all():
+        return [finite(value) for value in chosen.tolist()]
+    return list(chosen.tolist())
 
 
 def _objective(judged: Judged) -> dict[str, Vector]:
@@ -85,52 +97,39 @@ def _venues(figures: Figures) -> dict[str, Vector | None]:
     return columns
 
 
-def _binding(judged: Judged) -> list[list[Record]]:
+def _binding(judged: Judged) -> list[list[Binding]]:
     """Of each cell of the block, the limits and boxes whose price is more than rounding."""
-    block = judged.audit.figures.block
+    block, solutions = judged.audit.figures.block, judged.solutions
     least = (BINDING * judged.audit.scale_usd / block.book)[:, None]
-    found: list[list[Record]] = [[] for _ in range(len(block))]
+    found: list[list[Binding]] = [[] for _ in range(len(block))]
     used: dict[str, int] = {}
     for limit in judged.audit.limits:
         start = used.get(limit.name, 0)
         used[limit.name] = start + len(limit.subjects)
-        price = judged.solutions.prices[limit.name][:, start : used[limit.name]]
-        for k, row in np.argwhere(price > least).tolist():
+        price = solutions.prices[limit.name][:, start : used[limit.name]]
+        at = np.nonzero(price > least)
+        columns = (limit.value, limit.bound, price * limit.usd_per_unit)
+        for k, row, value, bound, usd in zip(*at, *(c[at].tolist() for c in columns), strict=True):
+            subject = limit.subjects[row]
             found[k].append(
-                {
-                    "name": limit.name,
-                    "subject": limit.subjects[row],
-                    "kind": limit.kind,
-                    "value": finite(float(limit.value[k, row])),
-                    "bound": finite(float(limit.bound[k, row])),
-                    "unit": limit.unit,
-                    "shadow_price_usd": float(price[k, row] * limit.usd_per_unit[k, row]),
-                }
+                Binding(limit.name, subject, limit.kind, finite(value), finite(bound), limit.unit, usd)
             )
-    solutions = judged.solutions
-    _boxes(found, block, ("lower", solutions.lower > least), solutions.positions, solutions.lower)
-    _boxes(found, block, ("upper", solutions.upper > least), solutions.positions, solutions.upper)
+    for side, prices in (("lower", solutions.lower), ("upper", solutions.upper)):
+        _boxes(found, judged, side, np.where(prices > least, prices, 0.0))
     return found
 
 
-def _boxes(
-    found: list[list[Record]], block: Block, binding: tuple[str, Matrix], positions: Matrix, price: Matrix
-) -> None:
-    side, binds = binding
-    sign = -1.0 if side == "lower" else 1.0
-    # Row 0 bounds nothing; a position that binds has a bound in some other row.
+def _boxes(found: list[list[Binding]], judged: Judged, side: str, price: Matrix) -> None:
+    """Bounds of positions on one side where they have a price (K, n)."""
+    block, sign = judged.audit.figures.block, -1.0 if side == "lower" else 1.0
+    # Row 0 bounds nothing; a position with a price has a bound in some other row.
     boxes = -block.box_lower[:, 1:] if side == "lower" else block.box_upper[:, 1:]
-    owner = np.argmin(boxes, axis=1) if boxes.shape[1] else np.zeros(positions.shape, dtype=np.int64)
-    for k, i in np.argwhere(binds).tolist():
-        box = block.first.boxes[int(owner[k, i])]
-        found[k].append(
-            {
-                "name": box.name,
-                "subject": f"{block.first.instruments[i].key} {side}",
-                "kind": box.kind,
-                "value": sign * float(positions[k, i]),
-                "bound": float(boxes[k, owner[k, i], i]),
-                "unit": "USD",
-                "shadow_price_usd": float(price[k, i]),
-            }
-        )
+    at = np.nonzero(price)
+    if not len(at[0]):
+        return
+    owner = np.argmin(boxes, axis=1)[at]
+    keys = [f"{instrument.key} {side}" for instrument in block.first.instruments]
+    columns = (owner, sign * judged.solutions.positions[at], boxes[at[0], owner, at[1]], price[at])
+    for k, i, b, value, bound, usd in zip(*at, *(c.tolist() for c in columns), strict=True):
+        box = block.first.boxes[b]
+        found[k].append(Binding(box.name, keys[i], box.kind, value, bound, "USD", usd))

@@ -71,9 +71,10 @@ class _Met:
 
 @dataclass(frozen=True)
 class _Compiled:
-    """A program, its parametric form, the solver's memory, and what varies in it."""
+    """A program, its parametric form, the solver's memory, the numbers it was compiled with, what varies."""
 
     program: Program
+    base: Mapping[str, Vector]
     form: Parametric
     solver: Backend
     vary: frozenset[str]
@@ -100,7 +101,7 @@ class Solver:
         """The program of this group's structure, compiled anew where more varies than is a parameter."""
         first = group[0]
         known = next((c for c in self._compiled if first.like(c.program.shape, c.program.slots.values)), None)
-        base = first.numbers if known is None else known.program.slots.values
+        base = first.numbers if known is None else known.base
         varying = {
             name
             for met in group
@@ -114,7 +115,7 @@ class Solver:
                 self._compiled.append(known)
                 return known
             varying |= known.vary
-        compiled = _compile(first.market, frozenset(varying), self._name)
+        compiled = _compile(first, frozenset(varying), self._name)
         self._compiled = [*self._compiled[-(_PROGRAMS - 1) :], compiled]
         return compiled
 
@@ -133,12 +134,12 @@ def _groups(markets: Sequence[Market], parts: Parts) -> list[list[_Met]]:
     return groups
 
 
-def _compile(market: Market, vary: frozenset[str], name: str | None) -> _Compiled:
-    program = Program(market, vary)
+def _compile(met: _Met, vary: frozenset[str], name: str | None) -> _Compiled:
+    program = Program(met.market, vary)
     form = Parametric(program)
     # A named solver that does not take cones leaves them to the one that does.
     chosen = fastest(form) if name is None or form.cones.second_order else name
-    return _Compiled(program, form, backend(form, chosen), vary)
+    return _Compiled(program, met.numbers, form, backend(form, chosen), vary)
 
 
 def _answers(compiled: _Compiled, group: Sequence[_Met]) -> dict[int, Answer | HedgeError]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 
 import numpy as np
@@ -15,7 +15,7 @@ from allocator.errors import HedgeError
 from allocator.market.boxes import box_owner
 from allocator.market.types import Market
 from allocator.scenario.cells import Cell
-from allocator.sweeps.block_records import BINDING, Record, block_rows, finite
+from allocator.sweeps.block_records import BINDING, Binding, Record, block_rows, finite
 from allocator.sweeps.columns import Columns, each, repeated
 from allocator.sweeps.fast import Answer
 from models.arrays import Vector
@@ -29,7 +29,7 @@ class Records:
 
     cells: list[Record] = field(default_factory=list)
     positions: Columns = field(default_factory=Columns)
-    limits: list[Record] = field(default_factory=list)
+    limits: Columns = field(default_factory=Columns)
 
     def extend(self, found: Sequence[Found]) -> None:
         """The rows of many cells, in their order: those that were judged together are told together."""
@@ -51,13 +51,23 @@ class Records:
             return
         binding = list(_binding(market, found))
         self._add(cell, {**_objective(market, found), **_venues(market, found)}, binding)
+        self._add_limits([(cell, binding)])
         self._add_positions([cell], market, market.positions.usd, found.solution.decision.positions)
 
-    def _add(self, cell: Cell, figures: Record, binding: Sequence[Record]) -> None:
-        told = "; ".join(f"{limit['name']} ({limit['subject']})" for limit in binding)
+    def _add(self, cell: Cell, figures: Record, binding: Sequence[Binding]) -> None:
+        told = "; ".join([f"{limit.name} ({limit.subject})" for limit in binding])
         row = {**_named(cell), "status": "optimal", "reason": None, **overrides(cell), **figures}
         self.cells.append({**row, "binding": told})
-        self.limits += [{"cell": cell.index, **limit} for limit in binding]
+
+    def _add_limits(self, found: Sequence[tuple[Cell, Sequence[Binding]]]) -> None:
+        """Rows of binding limits of some cells."""
+        rows = [(cell.index, limit) for cell, binding in found for limit in binding]
+        if rows:
+            columns: dict[str, list[object]] = {"cell": [index for index, _ in rows]}
+            names = (f.name for f in fields(Binding))
+            self.limits.append(
+                columns | {name: [getattr(limit, name) for _, limit in rows] for name in names}
+            )
 
     def _add_block(self, found: Sequence[Found]) -> None:
         """Cells of one block, whose figures are there already."""
@@ -65,8 +75,11 @@ class Records:
         judged = answers[0].judged
         assert judged is not None
         places = np.array([answer.place for answer in answers])
+        limits: list[tuple[Cell, Sequence[Binding]]] = []
         for (cell, _, _), (figures, binding) in zip(found, block_rows(judged, places), strict=True):
             self._add(cell, figures, binding)
+            limits.append((cell, binding))
+        self._add_limits(limits)
         block = judged.audit.figures.block
         previous = np.broadcast_to(block.previous, judged.solutions.positions.shape)[places]
         positions = judged.solutions.positions[places]
@@ -148,7 +161,7 @@ def _venues(market: Market, found: Answer) -> Record:
     return row
 
 
-def _binding(market: Market, found: Answer) -> Iterator[Record]:
+def _binding(market: Market, found: Answer) -> Iterator[Binding]:
     """Limits whose price is more than rounding: those and boxes of positions, with what a unit would save."""
     prices, least = found.solution.multipliers, BINDING * found.audit.scale_usd / market.book_usd
     used: dict[str, int] = {}
@@ -157,33 +170,20 @@ def _binding(market: Market, found: Answer) -> Iterator[Record]:
         used[limit.name] = start + len(limit.subjects)
         price = prices.limits[limit.name][start : used[limit.name]]
         for k in np.flatnonzero(price > least).tolist():
-            yield {
-                "name": limit.name,
-                "subject": limit.subjects[k],
-                "kind": limit.kind,
-                "value": finite(float(limit.value[k])),
-                "bound": finite(float(limit.bound[k])),
-                "unit": limit.unit,
-                "shadow_price_usd": float(price[k] * limit.usd_per_unit[k]),
-            }
+            value, bound = finite(float(limit.value[k])), finite(float(limit.bound[k]))
+            worth = float(price[k] * limit.usd_per_unit[k])
+            yield Binding(limit.name, limit.subjects[k], limit.kind, value, bound, limit.unit, worth)
     yield from _boxes(market, found, least)
 
 
-def _boxes(market: Market, found: Answer, least: float) -> Iterator[Record]:
+def _boxes(market: Market, found: Answer, least: float) -> Iterator[Binding]:
     x, prices = found.solution.decision.positions, found.solution.multipliers
     for side, price, sign in (("lower", prices.lower, -1.0), ("upper", prices.upper, 1.0)):
         for i in np.flatnonzero(price > least).tolist():
             box = box_owner(market, i, "lower" if side == "lower" else "upper")
-            bound = -box.lower[i] if side == "lower" else box.upper[i]
-            yield {
-                "name": box.name,
-                "subject": f"{market.instruments[i].key} {side}",
-                "kind": box.kind,
-                "value": sign * float(x[i]),
-                "bound": float(bound),
-                "unit": "USD",
-                "shadow_price_usd": float(price[i]),
-            }
+            bound = float(-box.lower[i] if side == "lower" else box.upper[i])
+            subject, value = f"{market.instruments[i].key} {side}", sign * float(x[i])
+            yield Binding(box.name, subject, box.kind, value, bound, "USD", float(price[i]))
 
 
 def types(cells: tuple[Cell, ...]) -> Mapping[str, type]:

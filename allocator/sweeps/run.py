@@ -30,7 +30,7 @@ from allocator.sweeps.records import Records, types
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK = 16  # cells that a kill may lose, per process
+CHUNK = 32  # cells that a kill may lose, per process
 FAILED = 7
 SCHEMA_VERSION = 1
 Told = Callable[[int], None]

@@ -1,6 +1,6 @@
 """Many markets of one structure as arrays with a leading axis of cells.
 
-What is one and the same array in all cells keeps a leading axis of length 1, and whatever rests on it alone is
+What is one and the same array in all cells keeps a leading axis of length 1, and what rests on it alone is
 computed once. Letters of shapes are those of `allocator.market.types`, K is the number of cells.
 """
 
