@@ -95,6 +95,13 @@ class _Parser(argparse.ArgumentParser):
         raise ScenarioError([Problem(self.prog, f"{message}; see `{self.prog} --help`")])
 
 
+def _path(text: str) -> Path:
+    """A path as an option names it; an empty one, of a variable that is not set, is no folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the path is empty; name a folder, or leave the option out")
+    return Path(text)
+
+
 class _Version(argparse.Action):
     """Looks the version up only when asked: the look-up is slow."""
 
@@ -130,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         if name in ("allocate", "backtest", "frontier", "sweep"):
             command.add_argument(
                 "--out",
-                type=Path,
+                type=_path,
                 default=Path("runs"),
                 metavar="DIR",
                 help="parent of run folders (default: runs)",
@@ -227,7 +234,7 @@ def _scenario_options(command: argparse.ArgumentParser, what: str = "scenario fi
         help="set one value, dotted key",
     )
     command.add_argument(
-        "--snapshot", type=Path, metavar="DIR", help="snapshot folder, instead of the file's"
+        "--snapshot", type=_path, metavar="DIR", help="snapshot folder, instead of the file's"
     )
     command.add_argument("--json", action="store_true", help="print result.json to stdout instead of tables")
 

@@ -21,7 +21,7 @@ from allocator.market.memory import Memory
 from allocator.market.names import Names
 from allocator.market.rules import Placed, cushion_rates, margin_scheme
 from allocator.market.scheme import Scheme, bracket_scheme
-from allocator.market.sense import check_horizon, check_ticks, unmet_names
+from allocator.market.sense import book_size, check_horizon, check_ticks, unmet_names
 from allocator.market.stresses import scaled_tiers, stress_arrays
 from allocator.market.transfers import transfer_routes, with_headroom
 from allocator.market.types import Collateral, Instrument, LimitSpec, Market
@@ -117,6 +117,7 @@ def build_market(
     wallet = balances.wallet + np.bincount(names.pocket_of, weights=unrealised, minlength=len(names.pockets))
     coins = ex.coin_collateral(names.pockets, wallet, names.pocket_venue, names.assets, len(names.accounts))
     exposure = np.array([held.assets.get(asset, 0.0) for asset in names.assets]) + coins.sum(axis=0)
+    book = book_size(loaded, exposure, positions.usd, balances.wallet, findings)
     beliefs = form_beliefs(
         Seen(scenario, tables, as_of, findings, stage), listings, names, prices, covariance_estimator
     )
@@ -161,7 +162,7 @@ def build_market(
         as_of=as_of,
         decision_hours=scenario.horizons.decision,
         holding_hours=scenario.horizons.holding,
-        book_usd=_book_size(scenario, exposure, positions.usd),
+        book_usd=book,
         accounts=names.accounts,
         instruments=instruments,
         assets=names.assets,
@@ -246,9 +247,3 @@ def _charges(scenario: Scenario) -> Vector:
             for v in scenario.venues.values()
         ]
     )
-
-
-def _book_size(scenario: Scenario, exposure: Vector, previous: Vector) -> float:
-    if scenario.book.size is not None:
-        return scenario.book.size
-    return float(np.abs(exposure).sum()) or float(np.abs(previous).sum()) or 1.0

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from allocator.errors import Problem, ScenarioError
 from allocator.market.types import Instrument, Prices
 from allocator.market.universe import Findings
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.orders import Orders
 from allocator.scenario.schema import Scenario
+from models.arrays import Vector
 
 _MOST_USD = 1e13  # one amount beyond all coins together: units are wrong
 _LONGEST_HOURS = 10 * 365 * 24.0
+_BOOKS = 1e3  # a book and what is there are not further apart than this
 
 
 def check_horizon(loaded: LoadedScenario) -> None:
@@ -27,6 +31,27 @@ def check_amount(usd: float, what: str, table: str, findings: Findings) -> None:
     """A problem where one amount cannot be; a missing price (NaN) is a problem already."""
     if abs(usd) > _MOST_USD:
         findings.problems.append(Problem(table, f"{what} is worth ${usd:.3g}; check the units of its row"))
+
+
+def book_size(
+    loaded: LoadedScenario, exposure: Vector, positions: Vector, collateral: Vector, findings: Findings
+) -> float:
+    """The book in USD: as stated, else the gross of exposure; of a flat desk, of positions or collateral.
+
+    Solver and audit measure by it: beside a book of another order than what is there no breach counts, or
+    every rounding error does. So a stated one is a problem there, and dust is no book.
+    """
+    gross = [float(np.abs(usd).sum()) for usd in (exposure, positions, collateral)]
+    there, stated = sum(gross), loaded.scenario.book.size
+    if stated is None:
+        return next((usd for usd in gross if usd > 0 and usd >= there / _BOOKS), 1.0)
+    if there > 0 and not there / _BOOKS <= stated <= there * _BOOKS:
+        message = (
+            f"book.size is ${stated:.3g}, but exposure, positions and collateral add up to ${there:.3g}; "
+            "write their order of size in USD, or leave it out"
+        )
+        findings.problems.append(Problem(loaded.origin("book.size"), message))
+    return stated
 
 
 def check_ticks(

@@ -19,6 +19,7 @@ from allocator.scenario.source import KeyPath, Node, Origin
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NAMED = ("venues", "instruments", "limits", "stresses")
+_FARTHEST = 99.0
 _NOT_MAKER = ("ioc", "fok")
 
 
@@ -215,6 +216,8 @@ def _stresses(tree: _Tree) -> Iterator[Problem]:
             move = tree.number(units.parse_fraction, *where)
             if move is not None and move <= -1:
                 yield tree.problem(where, "a price cannot fall by 100% or more; write more, such as -99%")
+            if move is not None and move > _FARTHEST:
+                yield tree.problem(where, "a price more than a hundredfold is no stress; write at most 9900%")
 
 
 def _haircuts(tree: _Tree) -> Iterator[Problem]:

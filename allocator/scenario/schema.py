@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from allocator.scenario.base import Model, NonNegative, Positive
+from allocator.scenario.base import Model, NonNegative
 from allocator.scenario.forecasts import Forecasts
 from allocator.scenario.margin_rules import HaircutTier, MarginRules
 from allocator.scenario.orders import Explain, Orders
@@ -60,7 +60,7 @@ class Book(Model):
         {}, description="Asset without own perp: the assets hedging it with their betas, or `estimated`."
     )
     size: Annotated[Usd, Field(gt=0)] | None = Field(
-        None, description="Scale for shares of the book; default: gross exposure of the holdings."
+        None, description="Scale for shares of the book and of all tolerances; default: gross exposure."
     )
 
 
@@ -136,7 +136,9 @@ class Objective(Model):
     """
 
     mode: Literal["utility", "min_variance", "min_cost"] = "utility"
-    risk_aversion_per_usd: Positive = Field(1e-6, description="λ in (λ/2)·variance.")
+    risk_aversion_per_usd: Annotated[float, Field(gt=0, le=1)] = Field(
+        1e-6, description="λ in (λ/2)·variance."
+    )
     cost_budget: Annotated[Usd, Field()] | None = Field(None, description="For `min_variance`, per decision.")
     volatility_limit: Annotated[Usd, Field(gt=0)] | None = Field(None, description="For `min_cost`.")
     tie_break: Annotated[float, Field(gt=0, le=0.01)] = Field(
@@ -269,8 +271,7 @@ class VenueOutage(LimitBase):
 class InitialMargin(LimitBase):
     """Initial margin, open orders counted, within `use` of each venue's margin equity.
 
-    Transfers keep today's positions within it too: hard even where `soft` prices a breach of the answer, as
-    nothing prices the hours until the orders fill, and sending nothing always keeps to it.
+    Transfers leave today's positions within it, hard even under `soft`: no price covers the time till fills.
     """
 
     kind: Literal["initial_margin"]
@@ -281,8 +282,7 @@ class InitialMargin(LimitBase):
 class MaintenanceMargin(LimitBase):
     """Equity under each stress is at least `buffer` × maintenance margin under it. `stresses: []` is now.
 
-    Transfers keep today's positions within it too: hard even where `soft` prices a breach of the answer, as
-    nothing prices the hours until the orders fill, and sending nothing always keeps to it.
+    Transfers leave today's positions within it, hard even under `soft`: no price covers the time till fills.
     """
 
     kind: Literal["maintenance_margin"]

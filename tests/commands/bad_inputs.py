@@ -48,7 +48,12 @@ def _scenario_is_folder(folder: Path) -> None:
 
 OKX_BTC = f"{AS_OF},okx,BTC/USDT:USDT"
 OLD = "2026-11-10T00:00Z"
-AT = {part: f"small.yaml:{_line(SCENARIO, part)}" for part in ("gross:", "holding:", "maker: 2bp", "folder:")}
+AT = {
+    part: f"small.yaml:{_line(SCENARIO, part)}"
+    for part in ("gross:", "holding:", "maker: 2bp", "folder:", "book:")
+}
+
+AVERSION = "objective.risk_aversion_per_usd"
 
 BAD = (
     # usage
@@ -109,6 +114,17 @@ BAD = (
         ("risk_aversion",),
         options=("--set", "objective.risk_aversion_per_usd=-1.0"),
     ),
+    Bad("risk aversion of another unit", 2, ("at most 1",), options=("--set", f"{AVERSION}=1e300")),
+    Bad(
+        "stress beyond a hundredfold",
+        2,
+        ("stresses.crash.move", "hundredfold"),
+        options=("--set", "stresses.crash.move=1e9%"),
+    ),
+    Bad("overlay of an unset variable", 2, ("--overlay", "name is empty"), options=("--overlay", "")),
+    Bad("overlay left out of a list", 2, ("--overlay", "name is empty"), options=("--overlay", "calm,,calm")),
+    Bad("snapshot of an unset variable", 2, ("--snapshot", "path is empty"), options=("--snapshot", "")),
+    Bad("out of an unset variable", 2, ("--out", "path is empty"), options=("--out", "")),
     Bad("naive as_of", 2, ("as_of", "zone"), options=("--set", "as_of=2026-11-20T00:00:00")),
     Bad("unknown overlay", 2, ("--overlay", "`clam`", "calm"), options=("--overlay", "clam")),
     Bad("second overlay unknown", 2, ("--overlay", "`b`"), options=("--overlay", "calm", "--overlay", "b")),
@@ -330,6 +346,18 @@ BAD = (
             ("[BTC/USD:BTC]", "[]"),
             ("[BTC/USDC:USDC, ETH/USDC:USDC]", "[]"),
         ),
+    ),
+    Bad(
+        "book of another unit",
+        4,
+        (AT["book:"], "book.size is $5e+12", "add up to $8.19e+06"),
+        scenario=(("size: $5m", "size: $5000000m"),),
+    ),
+    Bad(
+        "book in millions",
+        4,
+        (AT["book:"], "book.size is $5,", "write their order of size in USD"),
+        scenario=(("size: $5m", "size: $5"),),
     ),
     # output
     Bad("out is a file", 2, ("--out", "small.yaml"), options=("--out", "{folder}/small.yaml")),
