@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from allocator import runs
 from allocator.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -236,3 +237,16 @@ def only_run(out: Path) -> Path:
     """The one run folder; reports lie beside it."""
     (folder,) = (path for path in out.iterdir() if path.is_dir())
     return folder
+
+
+def interrupt_writing(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let a run's writing be interrupted once so many of its files are there."""
+    written, right = [], runs._write_durably
+
+    def interrupted(path: Path, text: str) -> None:
+        right(path, text)
+        written.append(path)
+        if len(written) == after:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "_write_durably", interrupted)

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from small_desk import Hedge, finish, spawn, write_desk
+from small_desk import Hedge, finish, interrupt_writing, spawn, write_desk
 
 from allocator import runs
 
@@ -76,17 +76,8 @@ def test_stopped_at_any_moment(tmp_path, hedge: Hedge, how, usual_seconds):
 @pytest.mark.parametrize("file", range(7))
 def test_interrupted_while_writing(tmp_path, hedge: Hedge, monkeypatch, file):
     """After each file of the folder."""
-    written = []
-    right = runs._write_durably
-
-    def interrupted(path, text):
-        right(path, text)
-        written.append(path)
-        if len(written) == file + 1:
-            raise KeyboardInterrupt
-
     path, out = write_desk(tmp_path / "desk"), tmp_path / "runs"
-    monkeypatch.setattr(runs, "_write_durably", interrupted)
+    interrupt_writing(monkeypatch, after=file + 1)
     outcome = hedge("allocate", path, "--out", out)
     assert outcome.code == 130
     assert outcome.err.endswith("interrupted\n")

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from small_desk import Hedge, Outcome, only_run, read_csv, write_desk
+from small_desk import Hedge, Outcome, interrupt_writing, only_run, read_csv, write_desk
 
-from allocator import Refused, allocate, load, runs
+from allocator import Refused, allocate, load
 from allocator.orders import release
 
 WHOLE = {
@@ -163,16 +163,7 @@ def test_optional_columns_are_read_and_checked(tmp_path, hedge: Hedge):
 def test_interrupted_while_a_withheld_run_is_written(tmp_path, hedge: Hedge, monkeypatch, file):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "KILL").touch()
-    written = []
-    right = runs._write_durably
-
-    def interrupted(path, text):
-        right(path, text)
-        written.append(path)
-        if len(written) == file + 1:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(runs, "_write_durably", interrupted)
+    interrupt_writing(monkeypatch, after=file + 1)
     assert allocated(hedge, tmp_path).code == 130
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["KILL"]
 
