@@ -24,8 +24,9 @@ from models.arrays import Vector
 # The best decision with lower ≤ positions ≤ upper (n,) in USD, and its objective in USD; None without one.
 Resolve = Callable[[Vector, Vector], tuple[Decision, float] | None]
 
-_WORK = 1600  # solves times instruments
-_MOST, _LEAST = 250, 12  # solves
+_WORK = 1200  # solves times instruments: some three times what the first solve takes, compiled
+_MOST, _LEAST = 250, 5  # solves
+_HALVED = 30  # free positions: of so many a half is fixed at each step of rounding, of more three quarters
 _ON_GRID = 2e-8  # of the book: positions this close to whole lots are whole lots
 _AHEAD = 1e-6  # of a lot: float noise of counts
 
@@ -133,7 +134,7 @@ class Search:
         return min(near, key=lambda count: abs(self._grid.position(i, count) - usd), default=None)
 
     def _in_steps(self, lower: Vector, upper: Vector) -> None:
-        """Fix the half of all positions that are nearest to whole lots, solve for the rest, and again."""
+        """Fix most positions, those nearest to whole lots, solve for the rest, and again."""
         lower, upper = lower.copy(), upper.copy()
         free = np.flatnonzero(upper > lower)
         while self._left > 0:
@@ -147,7 +148,7 @@ class Search:
                     return
                 counts[i] = self._grid.position(i, count)
             off = np.array([abs(counts[i] - x[i]) for i in free.tolist()])
-            fixed = free[np.argsort(off, kind="stable")[: (len(free) + 1) // 2]]
+            fixed = free[np.argsort(off, kind="stable")[: _step(len(free))]]
             for i in fixed.tolist():
                 lower[i] = upper[i] = counts[i]
             free = np.setdiff1d(free, fixed)
@@ -199,6 +200,11 @@ class Search:
     def _child(self, bound: float, lower: Vector, upper: Vector) -> _Node:
         self._number += 1
         return _Node(bound, self._number, lower, upper)
+
+
+def _step(free: int) -> int:
+    """How many of the free positions are fixed next."""
+    return (free + 1) // 2 if free <= _HALVED else 3 * free // 4
 
 
 def _put(values: Vector, i: int, value: float) -> Vector:

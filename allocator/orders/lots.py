@@ -17,7 +17,7 @@ import numpy as np
 from allocator.audit.audit import check_limits, objective, scale
 from allocator.market.types import Decision, Market
 from allocator.orders.branch import Resolve, Search
-from allocator.orders.search import improve, polish, rank, worth
+from allocator.orders.search import improve, polish, rank
 from allocator.orders.settle import Lots, Rounded
 from allocator.trading import TradingRules, made
 from models.contracts import RoundingMode, round_to_lot
@@ -25,6 +25,7 @@ from models.contracts import RoundingMode, round_to_lot
 __all__ = ["Rounded", "rank", "round_to_lots"]
 
 _FEW = 12  # instruments, whose lots are also moved in pairs
+_MANY = 60  # instruments, for which a table of single moves takes longer than solving again
 _COARSE = 1e-3  # of the objective's scale: rounding that costs less is not worth a search
 _LEAST_GAIN = 1e-4  # of the scale: a gain of less is none
 
@@ -43,25 +44,29 @@ def round_to_lots(
     best = min(tried, key=lambda rounded: rank(market, rounded))
     _, values = check_limits(market, decision)
     size = scale(market, decision, values)
-    gap = worth(market, best)[1] - objective(market, decision, values)
-    if not best.check.passed or gap > _COARSE * size:
-        best = _searched(lots, decision, best, _LEAST_GAIN * size, confine)
+    near = objective(market, decision, values) + _COARSE * size
+    if not _good(market, best, near):
+        best = _searched(lots, decision, best, (near, size), confine)
     return _without_idle(lots, best) if best.fixed_usd > 0 else best
 
 
+def _good(market: Market, rounded: Rounded, near: float) -> bool:
+    """Whether rounding keeps every limit and count at an objective of at most `near` USD."""
+    return rank(market, rounded) <= (0, 0.0, near)
+
+
 def _searched(
-    lots: Lots, decision: Decision, start: Rounded, least_gain: float, confine: Confine | None
+    lots: Lots, decision: Decision, start: Rounded, goal: tuple[float, float], confine: Confine | None
 ) -> Rounded:
-    best = start
+    """`goal` is an objective that is good enough, and the objective's scale."""
+    (near, size), n, best = goal, len(lots.lot), start
     if confine is not None and not start.excess:
-        best = refine(lots, start, least_gain, confine)
-        if best.check.passed:
+        best = refine(lots, start, (_LEAST_GAIN if n <= _FEW else 0.5 * _COARSE) * size, confine)
+        if _good(lots.market, best, near) or ((n <= _FEW or n > _MANY) and best.check.passed):
             return best
         decision = best.decision
-    best = improve(lots, decision, best, least_gain)
-    if len(lots.lot) <= _FEW:
-        best = polish(lots, decision, best, least_gain)
-    return best
+    best = improve(lots, decision, best, _LEAST_GAIN * size)
+    return polish(lots, decision, best, _LEAST_GAIN * size) if n <= _FEW else best
 
 
 def refine(lots: Lots, start: Rounded, least_gain: float, confine: Confine) -> Rounded:
