@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from allocator.explanations.slopes import DUST
 from allocator.explanations.stationarity import Stationarity
 from allocator.market.types import Decision, Market
 from allocator.result import Json, number, usd
 
-DUST = 1e-6  # of the book: a smaller trade is none
 _DUST_PUSH = 1e-8  # of the scale: what an interior-point solver leaves of zero
 
 

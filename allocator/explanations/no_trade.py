@@ -15,7 +15,7 @@ import numpy as np
 
 from allocator.audit.bound import variance_slope
 from allocator.evaluate import objective_weights
-from allocator.explanations.marginals import DUST
+from allocator.explanations.slopes import DUST
 from allocator.explanations.stationarity import Stationarity
 from allocator.market.boxes import box_owner
 from allocator.market.types import Decision, Market

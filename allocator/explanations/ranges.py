@@ -1,7 +1,8 @@
 """Over which values of a figure its price holds: found by solving again, never guessed.
 
-The optimum is convex in a bound or a balance, so that its price only falls as the figure is relaxed: where it
-holds at a distance, it holds on the way there. In a coefficient the price may turn; distances there begin small.
+The optimum is convex in a bound or a balance, so that its price only falls as the figure is relaxed: where
+it holds at a distance, it holds on the way there. In a coefficient the price may turn; distances there begin
+small.
 """
 
 from __future__ import annotations
@@ -60,7 +61,8 @@ class PriceRange:
 class Trial:
     """The price of a figure at some value, the optimum there in USD, and what of it a unit more saves.
 
-    All are None where nothing is permitted (`infeasible`) or the solver gave up; `price` where it has no unit.
+    All are None where nothing is permitted (`infeasible`) or the solver gave up; `price` too where the cost
+    budget is slack.
     """
 
     price: float | None = None
@@ -184,11 +186,11 @@ class _Search:
 
 
 def _meeting(one: Trial, two: Trial, relaxed: float) -> float | None:
-    """The share of the way at which the tangents of two optima meet, `relaxed` units apart; None if nowhere."""
-    assert one.saves is not None and two.saves is not None
-    assert one.optimum is not None and two.optimum is not None
-    if one.saves == two.saves:
+    """The share of the way between two optima, `relaxed` units apart, at which their tangents meet."""
+    if one.saves is None or two.saves is None or one.saves == two.saves:
         return None
+    assert one.optimum is not None
+    assert two.optimum is not None
     share = (one.optimum - two.optimum - two.saves * relaxed) / (one.saves - two.saves) / relaxed
     return share if 0 <= share <= 1 else None
 

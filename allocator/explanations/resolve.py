@@ -30,7 +30,7 @@ class Resolver:
     def __call__(self, market: Market, confirmed: bool = False) -> Solution | None:
         """The optimum, or None where there is none. Raises `SolverFailed` where the solver gives up.
 
-        The plain path's word of an infeasible market is taken, or with `confirmed` only where it finds a conflict.
+        The plain path's word of an infeasible market is taken, with `confirmed` only if it finds a conflict.
         """
         self.solves += 1
         if self.program is None:

@@ -1,8 +1,8 @@
 """Verdicts on many markets of one shape, each proven: an optimum to full accuracy, or a Farkas certificate.
 
 The program is compiled once; a market is one update of the solver's data. What the solver leaves in doubt
-(an inaccurate optimum, a certificate that does not hold when checked here) is no verdict: whoever asks goes to
-`allocator.program.solve`, which tries all of the solver's settings.
+(an inaccurate optimum that fails its audit, a certificate that does not hold when checked here) is no
+verdict: whoever asks goes to `allocator.program.solve`, which tries all of the solver's settings.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from allocator.audit import audit
 from allocator.market.types import Market
 from allocator.program.backends import Clarabel
 from allocator.program.build import Program, numbers
@@ -20,7 +21,7 @@ from allocator.program.slots import StructureChanged
 from allocator.program.solve import Solution
 from models.arrays import Vector
 
-_ACCURATE, _INFEASIBLE = "Solved", "PrimalInfeasible"
+_ACCURATE, _INFEASIBLE = "Solved", "PrimalInfeasible"  # Clarabel's words
 _FAR = 1e6  # in the program's units, books or bp of the book: no decision that counts is so large
 
 
@@ -58,12 +59,18 @@ class Judge:
         point = self._solver.solve(cell, float(data.d[0]))
         last = self._solver.last
         assert last is not None
-        if point is not None and str(last.status) == _ACCURATE:
-            return Verdict(self._form.read(market, point), infeasible=False)
+        if point is not None:
+            found = self._form.read(market, point)
+            proven = str(last.status) == _ACCURATE or _audited(market, found)
+            return Verdict(found, infeasible=False) if proven else _DOUBT
         proven = str(last.status) == _INFEASIBLE and proves_infeasible(
             self._form.rows, self._form.cones, cell, np.asarray(last.z)
         )
         return Verdict(None, infeasible=proven)
+
+
+def _audited(market: Market, found: Solution) -> bool:
+    return audit(market, found.decision, found.multipliers.limits).passed
 
 
 def proves_infeasible(rows: Pattern, cones: Cones, cell: Cell, z: Vector) -> bool:

@@ -7,7 +7,9 @@ import pytest
 from explained import explained
 from hypothesis import given, settings
 from markets import build
-from random_markets import random_market, seeds
+from random_markets import random_market
+from random_markets import seeds as any_seed
+from samples import chunks
 from specs import Balance, Book, limit, objective, single_asset
 
 from allocator import evaluate
@@ -91,24 +93,20 @@ def check_sums(market):
 
 @pytest.mark.parametrize("seed", range(15))
 def test_pushes_cancel(seed):
-    """To a millionth of the trade's cost scale; where the optimum is flat, as well as the solver knows it."""
-    sums = check_sums(random_market(seed))
-    assert max(sums, default=0.0) <= 1e-5
-    assert np.median([0.0, *sums]) <= 1e-6
+    """To a millionth of the trade's cost scale."""
+    assert max(check_sums(random_market(seed)), default=0.0) <= 1e-6
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", [1000])
-def test_pushes_cancel_at_length(first, told):
-    errors = [e for seed in range(first, first + 100) for e in check_sums(random_market(seed))]
+@pytest.mark.parametrize("seeds", chunks(300, 100, 100))
+def test_pushes_cancel_at_length(seeds, told):
+    """The first hundred hold a trade of a millionth of the book whose impact turns fast (seed 73)."""
+    errors = [e for seed in seeds for e in check_sums(random_market(seed))]
     with told():
-        print(f"{len(errors)} trades of 100 markets: |sum of pushes| / their scale")
+        print(f"{len(errors)} trades of {len(seeds)} markets: |sum of pushes| / their scale")
         print(f"median {np.median(errors):.1e}, worst {max(errors):.1e}")
-        print(f"above 1e-6: {sum(e > 1e-6 for e in errors)}")
     assert len(errors) > 300
-    # The solver knows positions to 1e-7 of the book only: one trade in 600 ends a little above 1e-6.
-    assert np.quantile(errors, 0.99) <= 1e-6
-    assert max(errors) <= 1e-5
+    assert max(errors) <= 1e-6
 
 
 def lagrangian(found, market, decision):
@@ -154,6 +152,6 @@ def test_slopes_support_the_plain_lagrangian(seed):
 
 @pytest.mark.long
 @settings(max_examples=30, deadline=None)
-@given(seed=seeds)
+@given(seed=any_seed)
 def test_slopes_at_length(seed):
     check_slopes(seed)

@@ -9,6 +9,7 @@ import cvxpy as cp
 import numpy as np
 import pytest
 from markets import build
+from samples import chunks
 from small_markets import KINDS, infeasible_spec, verdict
 from specs import Balance, limit, single_asset
 
@@ -19,8 +20,6 @@ from allocator.explanations.way_out import NO_WISHES, Wishes, ways_out
 from allocator.program.build import Program
 from allocator.program.conflict import Elastic, background, with_free_sides
 from allocator.program.solve import SOLVER, attempt, solve
-
-PARTS = 5
 
 
 def refused(market):
@@ -34,21 +33,28 @@ def status(market, members):
     program = Program(with_free_sides(market))
     x, book = program.variables.positions, market.book_usd
     wanted = {(m.name, m.subject) for m in members}
-    rows = background(program)
+    pairs = []  # value and bound
     for row in program.limits:
         chosen = [k for k, subject in enumerate(row.rows.subjects) if (row.rows.name, subject) in wanted]
         if chosen and row.breach is None:
-            rows.append(
-                cp.reshape(row.rows.value, (-1,), "C")[chosen]
-                <= cp.reshape(row.rows.bound, (-1,), "C")[chosen]
-            )
+            both = (row.rows.value, row.rows.bound)
+            pairs.append([cp.reshape(part, (-1,), "C")[chosen] for part in both])
             wanted -= {(row.rows.name, row.rows.subjects[k]) for k in chosen}
     keys = [i.key for i in market.instruments]
     for _, subject in wanted:  # bounds on single positions
         key, _, side = subject.rpartition(" ")
         i = keys.index(key)
-        rows.append(x[i] >= market.lower[i] / book if side == "lower" else x[i] <= market.upper[i] / book)
-    return verdict(cp.Problem(cp.Minimize(0.0), rows))
+        lower, upper = market.lower[i] / book, market.upper[i] / book
+        pairs.append([-x[i], -lower] if side == "lower" else [x[i], upper])
+    rows = background(program)
+    found = verdict(cp.Problem(cp.Minimize(0.0), [*rows, *(value <= bound for value, bound in pairs)]))
+    if found != cp.INFEASIBLE_INACCURATE:
+        return found
+    # Where the solver is not sure, the least common breach says: a breach of any size proves it.
+    breach = cp.Variable()
+    least = cp.Problem(cp.Minimize(breach), [*rows, *(v <= bound + breach for v, bound in pairs)])
+    assert verdict(least) == cp.OPTIMAL
+    return cp.INFEASIBLE if least.value > 1e-6 else found
 
 
 def moved(market, known, changes, back=0.0):
@@ -99,9 +105,9 @@ def test_conflicts_are_minimal_and_ways_out_hold(told):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("part", range(PARTS))
-def test_conflicts_are_minimal_and_ways_out_hold_at_length(told, part):
-    check(range(1000 + part, 1060, PARTS), told)
+@pytest.mark.parametrize("seeds", chunks(300, 60, 12, first=1000))
+def test_conflicts_are_minimal_and_ways_out_hold_at_length(told, seeds):
+    check(seeds, told)
 
 
 def two_venues(**limits):
