@@ -5,19 +5,19 @@ Explained is the convex optimum: whole lots, orders and pre-trade checks come af
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
 from allocator.allocation import Allocation, optimum, read_tables
-from allocator.errors import AuditFailed, HedgeError, Infeasible, Problem, ScenarioError, SolverFailed
+from allocator.errors import AuditFailed, HedgeError, Infeasible, SolverFailed
 from allocator.explanations.changes import Comparison, compare
+from allocator.explanations.finished import read_finished
 from allocator.explanations.page import text_of
 from allocator.market.build import build_market
 from allocator.market.types import Market
 from allocator.result import Json, failure, header
-from allocator.runs import Run, find, run_id
+from allocator.runs import run_id
 from allocator.scenario.load import LoadedScenario, load_scenario
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def explain(
     if later is not None:
         if isinstance(subject, Allocation | LoadedScenario):
             raise TypeError("two runs are compared by their folders; name both")
-        return compare(_finished(Path(subject)).folder, _finished(Path(later)).folder)
+        return compare(Path(subject), Path(later))
     if isinstance(subject, Allocation):
         head = header(subject.run_id, subject.scenario.scenario.name, subject.market, "optimal")
         return _of_optimum(head, subject.market, subject.scenario, subject.solution)
@@ -121,16 +121,6 @@ def _of_optimum(head: Json, market: Market, scenario: LoadedScenario, solution: 
 
 
 def _of_run(folder: Path) -> Explanation:
-    done = _finished(folder)
-    result = json.loads(done.text("result.json"))
-    return Explanation({key: result[key] for key in _STORED if key in result}, done.exit_code)
-
-
-def _finished(folder: Path) -> Run:
-    """The run in a folder, verified against its manifest."""
-    done = find(folder.resolve().parent, folder.resolve().name)
-    if done is None:
-        raise ScenarioError(
-            [Problem(str(folder), "is no finished run; name a scenario file or a run folder")]
-        )
-    return done
+    done = read_finished(folder)
+    said = {key: done.result[key] for key in _STORED if key in done.result}
+    return Explanation(said, int(done.manifest["exit_code"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from allocator.explanations.words import amount_text
 
 Json = Mapping[str, Any]
 _MOST = 6
+_NO_PRICE = {"infeasible": "no decision keeps every limit", "failed": "the solver gave up"}
 
 
 def text_of(result: Json) -> str:
@@ -31,25 +33,40 @@ def _prices(explanation: Json) -> Iterator[str]:
 
 
 def _collateral(explanation: Json) -> Iterator[str]:
+    rows = explanation["collateral"]
     yield "\nWhere the next collateral dollar goes"
-    for place, row in enumerate(explanation["collateral"], start=1):
-        yield f"  {place}. {row['text']}{_range(row)}"
+    if rows and all((row["saves_usd"] or 0.0) <= 0 for row in rows):
+        yield "  Nowhere today: on no venue does one more dollar save what holding it costs."
+    for place, row in enumerate(rows, start=1):
+        yield f"  {place}. {row['text']}"
+        if said := _range(row):
+            yield f"    {said}"
 
 
 def _range(row: Json) -> str:
-    found = row["range"]
+    """Over which values a price holds, each end rounded towards the value itself."""
+    found, unit, now = row["range"], row["unit"], row["value"]
     if found is None:
         return ""
-    ends = sorted((found["tightened"]["until"], found["relaxed"]["until"]))
-    text = f" Holds from {amount_text(row['unit'], ends[0])} to {amount_text(row['unit'], ends[1])}"
-    for side in ("relaxed", "tightened"):
-        if found[side]["infeasible_beyond"]:
-            text += f"; at {amount_text(row['unit'], found[side]['next'])} nothing is permitted"
     if found["kink"]:
-        text += (
-            f"; a kink: {_beyond(row, 'tightened')} when tightened, {_beyond(row, 'relaxed')} when relaxed"
-        )
+        more, less = _beyond(row, "relaxed"), _tightened(row)
+        text = f" A kink, so in between: relaxing it saves {more}, tightening it {less}"
+    else:
+        low, high = sorted((found["tightened"]["until"], found["relaxed"]["until"]))
+        ends = amount_text(unit, -_towards(-low, -now)), amount_text(unit, _towards(high, now))
+        text = f" Now {amount_text(unit, now)}; the price holds from {ends[0]} to {ends[1]}"
+    for side in ("relaxed", "tightened"):
+        if found[side]["infeasible_beyond"] and not (found["kink"] and side == "tightened"):
+            text += f"; at {amount_text(unit, found[side]['next'])} nothing is permitted"
     return f"{text}."
+
+
+def _towards(value: float, now: float) -> float:
+    """Rounded down to three digits, but not past what it is now."""
+    if value <= now or not math.isfinite(value):
+        return value
+    unit = 10.0 ** (math.floor(math.log10(abs(value))) - 2) if value else 1.0
+    return float(f"{max(math.floor(value / unit) * unit, now):.12g}")
 
 
 def _beyond(row: Json, side: str) -> str:
@@ -58,17 +75,29 @@ def _beyond(row: Json, side: str) -> str:
     return f"${per_unit * row['step']:,.2f}"
 
 
+def _tightened(row: Json) -> str:
+    if row["range"]["tightened"]["infeasible_beyond"]:
+        return "leaves nothing permitted"
+    return f"costs {_beyond(row, 'tightened')} for as much"
+
+
 def _trades(result: Json) -> Iterator[str]:
     rows = result.get("trades")
     if not rows:
         return
-    yield "\nWhy these trades: what each dollar of one gains (+) or costs (−) per decision, in basis points"
+    yield "\nWhy these trades: what the last dollar of each gained (+) and cost (−), in bp; in all nothing"
     for row in rows:
         side = "buy" if row["trade_usd"] > 0 else "sell"
         pushes = ", ".join(
-            f"{push['cause']} {push['usd_per_usd'] * 1e4:+.2f}" for push in row["pushes"][:_MOST]
+            f"{_cause(push['cause'])} {push['usd_per_usd'] * 1e4:+.2f}".replace("-", "−")
+            for push in row["pushes"][:_MOST]
         )
         yield f"  {side} ${abs(row['trade_usd']):,.0f} {row['venue']} {row['symbol']}: {pushes}"
+
+
+def _cause(name: str) -> str:
+    """A term of the objective in words; a limit by its name."""
+    return name if "." in name else name.replace("_", " ")
 
 
 def _untraded(result: Json) -> Iterator[str]:
@@ -77,16 +106,20 @@ def _untraded(result: Json) -> Iterator[str]:
         return
     yield "\nNot traded, the nearest to a trade first"
     for row in rows[:_MOST]:
-        said = [f"{side} {_way(row[side])}" for side in ("buy", "sell")]
+        said = [_way(side, row[key]) for side, key in (("buying", "buy"), ("selling", "sell"))]
         yield f"  {row['venue']} {row['symbol']}: {'; '.join(said)}"
+    if len(rows) > _MOST:
+        yield f"  and {len(rows) - _MOST} more"
 
 
-def _way(way: Json) -> str:
+def _way(side: str, way: Json) -> str:
     if way["blocked_by"]:
-        return f"is held back by {way['blocked_by']}"
+        return f"{side} is held back by {way['blocked_by']}"
     lacks, trigger = way["lacks_usd_per_usd"] * 1e4, way["trigger_funding_bp_per_interval"]
-    moved = "" if trigger is None else f", or funding {trigger:+.3f} bp a settlement"
-    return f"lacks {lacks:.3f} bp{moved}"
+    if trigger is None:
+        return f"{side} lacks {lacks:.3f} bp"
+    moved = "higher" if trigger > 0 else "lower"
+    return f"{side} lacks {lacks:.3f} bp, or funding {abs(trigger):.3f} bp {moved} at each settlement"
 
 
 def _alternatives(result: Json) -> Iterator[str]:
@@ -98,17 +131,17 @@ def _alternatives(result: Json) -> Iterator[str]:
     yield "\nWhat else could be done"
     pays = "never pays by itself" if hours is None else f"has paid for itself after {hours:,.0f} h"
     yield (
-        f"  nothing: the rebalance saves ${rebalance['saves_usd_per_day']:,.0f} a day for "
+        f"  Nothing: the rebalance saves ${rebalance['saves_usd_per_day']:,.0f} a day for "
         f"${rebalance['cash_usd']:,.0f} of cash, so it {pays}.{_breached(still)}"
     )
     if "plain_hedge" in found:
         plain = found["plain_hedge"]
         dearer = f"${plain['dearer_usd_per_day']:,.0f}"
-        yield f"  a hedge 1:1, equally over venues: costs {dearer} a day.{_breached(plain)}"
+        yield f"  A hedge 1:1, equally over venues: costs {dearer} more a day.{_breached(plain)}"
     for row in found.get("venues_off", []):
         costs = row["costs_usd_per_day"]
-        said = row["status"] if costs is None else f"costs ${costs:,.0f} a day"
-        yield f"  without {row['venue']}: {said}"
+        said = _NO_PRICE[row["status"]] if costs is None else f"costs ${costs:,.0f} more a day"
+        yield f"  Without {row['venue']}: {said}."
 
 
 def _breached(alternative: Json) -> str:

@@ -57,15 +57,20 @@ def sentence(price: Price, book_usd: float, decision_hours: float) -> str:
     effect = f"{'saves' if money >= 0 else 'costs'} ${abs(money):,.2f} {period}"
     if price.kind == "collateral":
         _, venue, currency = price.name.split(".", 2)
-        return (
-            f"One more {amount_text('USD', step)} of {currency} on {venue} {effect}{_charged(price, step)}."
-        )
+        more = f"One more {amount_text('USD', step)} of {currency} on {venue}"
+        return f"{more} {effect}{_charged(price, step)}."
     if price.kind == "stress":
         return f"{price.name} smaller by one per cent {effect}."
-    room = amount_text(price.unit, step)
+    room = "a percentage point" if price.unit == "share" else amount_text(price.unit, step)
     way = f"{room} more room" if price.relaxing and price.unit == "USD" else _way(price, room)
-    costly = [subject for subject, y in price.subjects if y * step >= 0.005][:3]
+    costly = [_subject(s) for s, y in price.subjects if y * step >= 0.005 and s != "book"][:3]
     return f"{price.name}: {way} {effect}{' (' + ', '.join(costly) + ')' if costly else ''}."
+
+
+def _subject(subject: str) -> str:
+    """A limit's subject; of a position, which of its bounds."""
+    name, _, side = subject.rpartition(" ")
+    return f"{side} bound of {name}" if side in ("upper", "lower") else subject
 
 
 def _way(price: Price, step: str) -> str:
@@ -73,4 +78,9 @@ def _way(price: Price, step: str) -> str:
 
 
 def _charged(price: Price, step: float) -> str:
-    return f", ${price.charge_usd * step:,.2f} of holding it deducted" if price.charge_usd else ""
+    """What holding collateral costs, beside what it does to limits."""
+    if not price.charge_usd:
+        return ""
+    limits = ((price.saves_usd or 0.0) + price.charge_usd) * step
+    does = f"limits {'save' if limits >= 0 else 'cost'} ${abs(limits):,.2f}"
+    return f" (holding it costs ${price.charge_usd * step:,.2f}, {does})"

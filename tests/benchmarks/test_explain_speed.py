@@ -48,5 +48,6 @@ def test_an_explanation_takes_no_longer_than_ten_rebuilds(told):
         pages.append(seconds(lambda: str(explain(DAILY))))
     page, one = float(np.median(pages)), float(np.median(rebuilds))
     with told():
-        print(f"hedge explain scenarios/daily.yaml: {page:.2f} s, {page / one:.1f} rebuild-and-solves of {one:.2f} s")
+        print(f"hedge explain scenarios/daily.yaml: {page:.2f} s")
+        print(f"{page / one:.1f} rebuild-and-solves of {one:.2f} s each")
     assert page <= MOST * one

@@ -32,7 +32,7 @@ def test_prices_are_told_with_lines_and_ranges(tmp_path, hedge: Hedge):
     assert worth == sorted(worth, reverse=True)
     page = hedge("explain", desk).out
     assert gross["text"] in page
-    assert "Holds from" in page
+    assert "the price holds from" in page
     # A finished run has the same prices, found without solving; ranges are only looked for on purpose.
     assert hedge("allocate", desk, "--out", tmp_path / "runs").code == 0
     run = only_run(tmp_path / "runs")
@@ -58,11 +58,11 @@ def test_trades_and_alternatives_are_told(tmp_path, hedge: Hedge):
     assert set(off) >= {row["venue"] for row in trades}
     for row in off.values():
         assert row["costs_usd_per_day"] is None or row["costs_usd_per_day"] >= -1e-6
-        assert f"without {row['venue']}" in page
+        assert f"Without {row['venue']}" in page
     assert "What else could be done" in page
     assert hedge("allocate", desk, "--no-report", "--out", tmp_path / "runs").code == 0
     told = hedge("explain", only_run(tmp_path / "runs")).out
-    assert "nothing: the rebalance" in told
+    assert "Nothing: the rebalance" in told
 
 
 def test_an_infeasible_scenario_is_told_once_with_ways_out(tmp_path, impossible, hedge: Hedge):

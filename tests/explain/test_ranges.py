@@ -114,7 +114,7 @@ def test_an_edge_beyond_which_nothing_is_permitted_is_told():
 
 
 def check_range(over, figure, market):
-    """Whether programs built anew say the same at both ends; returns how far their prices are off, in bands."""
+    """Whether programs built anew agree at both ends; returns how far off their prices are, in bands."""
 
     def anew(value):
         return price_at(Resolver(market, frozenset(), fast=False), figure, value)
