@@ -98,6 +98,15 @@ def expected_rates(
     worse than a constant. Errors: ValueError for settlements not after as_of, out of order, or a first one
     more than an interval away.
     """
+    return rates_ahead(hours_ahead(settlements, as_of, interval_hours), indicated, mean_reverting)
+
+
+def hours_ahead(settlements: Sequence[datetime], as_of: datetime, interval_hours: float) -> Vector:
+    """Hours (S,) from as_of to each settlement after it.
+
+    Errors: ValueError for settlements not after as_of, out of order, or a first one more than an interval
+    away.
+    """
     now = _utc("as_of", as_of)
     hours = np.array([(_utc("settlements", t) - now).total_seconds() / 3600.0 for t in settlements])
     interval = float(positive("interval_hours", interval_hours))
@@ -111,8 +120,13 @@ def expected_rates(
         raise ValueError(
             f"the first settlement is {hours[0]:g} h after as_of, more than one interval of {interval:g} h"
         )
+    return hours
+
+
+def rates_ahead(hours: Vector, indicated: float | None, mean_reverting: MeanReversion) -> Vector:
+    """`expected_rates` (S,) of settlements that are `hours` (S,) ahead, as `hours_ahead` checks them."""
     rates = mean_reverting.at(hours)
-    if indicated is not None:
+    if indicated is not None and rates.size:
         rates[0] = float(finite("indicated", indicated))
     return rates
 

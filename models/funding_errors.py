@@ -123,11 +123,12 @@ def _last(table: Vector) -> Vector:
 def _running_ewma(table: Vector, half_life_rows: float) -> Vector:
     """The EWMA of all known values up to each row, NaN before the first."""
     known = np.isfinite(table)
-    values, weights = np.where(known, table, 0.0), known.astype(np.float64)
+    from scipy.signal import lfilter
+
     decay = 0.5 ** (1.0 / half_life_rows)
-    for row in range(1, len(table)):
-        values[row] += decay * values[row - 1]
-        weights[row] += decay * weights[row - 1]
+    recursion = [1.0], [1.0, -decay]  # each row plus the decayed sum of those before
+    values = lfilter(*recursion, np.where(known, table, 0.0), axis=0)
+    weights = lfilter(*recursion, known.astype(np.float64), axis=0)
     return np.asarray(np.divide(values, weights, out=np.full(table.shape, np.nan), where=weights > 0.0))
 
 

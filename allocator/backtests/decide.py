@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from allocator.audit import audit
 from allocator.backtests.desk import Desk
+from allocator.backtests.known import Records
 from allocator.backtests.tape import Tape
 from allocator.errors import AuditFailed
 from allocator.market.build import build_market
@@ -18,7 +19,6 @@ from allocator.market.types import Decision, Market
 from allocator.orders.lots import round_to_lots
 from allocator.scenario.load import LoadedScenario
 from allocator.snapshot.columns import TABLES
-from allocator.snapshot.read import SnapshotData
 from allocator.trading import TradingRules
 from models.arrays import Vector
 
@@ -40,28 +40,26 @@ class Moment:
 Strategy = Callable[[Moment], Decision]
 
 
-def market_at(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk) -> Market:
+def market_at(records: Records, row: int, desk: Desk) -> Market:
     """The market at a bar, from what was known then and what the desk holds. Raises `DataError`."""
-    now = tape.times[row].to_pydatetime()
-    lookback = pd.Timedelta(hours=max(loaded.scenario.forecasts.assets.window, 24.0))
-    tables = dict(tape.known_at(now, max(lookback, _funding_window(loaded))))
-    tables["positions"] = _positions(loaded, tape, row, desk, now)
-    tables["collateral"] = _collateral(loaded, desk, now)
-    tables["holdings"] = _holdings(tape.snapshot.tables["holdings"], desk, now)
-    scenario = loaded.scenario.model_copy(update={"as_of": now})
-    snapshot = SnapshotData(tables, now, {}, {}, (), tape.snapshot.from_tables)
-    return build_market(replace(loaded, scenario=scenario), snapshot)
-
-
-def _funding_window(loaded: LoadedScenario) -> pd.Timedelta:
-    return pd.Timedelta(hours=loaded.scenario.forecasts.funding.window)
+    loaded, tape = records.loaded, records.tape
+    now, known = tape.times[row].to_pydatetime(), records.at(row)
+    state = {
+        "positions": _positions(loaded, tape, row, desk, now),
+        "collateral": _collateral(loaded, desk, now),
+        "holdings": _holdings(tape.snapshot.tables["holdings"], desk, now),
+    }
+    return build_market(known.loaded, known.snapshot, None, records.memory, records.history, state)
 
 
 def _frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    names = list(TABLES[name].names)
-    frame = pd.DataFrame([row + (None,) * (len(names) - len(row)) for row in rows], columns=names)
-    frame["time"] = pd.to_datetime(frame["time"], utc=True)
-    return frame
+    names, most = TABLES[name].names, max((len(row) for row in rows), default=0)
+    columns = {
+        column: pd.Series([row[k] if k < most else None for row in rows], dtype=object)
+        for k, column in enumerate(names)
+    }
+    columns["time"] = pd.Series([row[0] for row in rows], dtype="datetime64[us, UTC]")
+    return pd.DataFrame(columns)
 
 
 def _positions(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk, now: datetime) -> pd.DataFrame:
@@ -94,7 +92,9 @@ def _holdings(stated: pd.DataFrame, desk: Desk, now: datetime) -> pd.DataFrame:
     # A trade to come is known from the time of its row on.
     ahead = stated[(stated["kind"] == "anticipated") & (stated["time"] <= now)]
     ahead = ahead[ahead["expected_time"] > now].assign(time=pd.Timestamp(now))
-    found = pd.concat([spot, ahead], ignore_index=True) if len(ahead) else spot
+    if not len(ahead):
+        return spot
+    found = pd.concat([spot, ahead], ignore_index=True)
     times = {name: pd.to_datetime(found[name], utc=True) for name in ("time", "expected_time")}
     return found.assign(**times)
 

@@ -19,6 +19,7 @@ import pandas as pd
 from allocator import evaluate
 from allocator.backtests.decide import Moment, Strategy, market_at, stay
 from allocator.backtests.desk import Desk, Place, opening
+from allocator.backtests.known import Records
 from allocator.backtests.ledger import Ledger
 from allocator.backtests.margin_call import VenueBar, liquidate, margin_state
 from allocator.backtests.tape import Tape
@@ -98,7 +99,7 @@ def walk(
     """Walk one strategy over the tape. Raises `DataError` where a decision's data are not there."""
     first = int(tape.times.searchsorted(span.start, side="left"))
     last = int(tape.times.searchsorted(span.end, side="right"))
-    snapshot = tape.snapshot
+    snapshot, records = tape.snapshot, Records(loaded, tape)
     found = Walk(name)
     desk, market = _begin(loaded, tape, first)
     found.opening_usd = desk.wealth(tape, first)
@@ -119,7 +120,7 @@ def walk(
             orders = None
         _check_margin(loaded, market, tape, row, desk, found)
         if now >= next_decision:
-            market = market_at(loaded, tape, row, desk)
+            market = market_at(records, row, desk)
             desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
             decision, choice = _decide(Moment(loaded, tape, row, market), strategy)
             found.choices.append(choice)

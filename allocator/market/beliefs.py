@@ -13,6 +13,7 @@ import pandas as pd
 from allocator.market.costs import trading_costs
 from allocator.market.forecast import Known, risk_model
 from allocator.market.funding import funding_forecast
+from allocator.market.history import History
 from allocator.market.names import Names
 from allocator.market.types import Costs, Funding, Matrix, Prices
 from allocator.market.universe import Findings, Listing
@@ -23,13 +24,17 @@ from models.covariance_estimates import CovarianceEstimator
 
 @dataclass(frozen=True)
 class Seen:
-    """What beliefs rest on: a scenario and the tables known at `as_of`; `stage` remembers results."""
+    """What beliefs rest on: a scenario and the tables known at `as_of`; `stage` remembers results.
+
+    Where `history` is given, prices and funding known by then are read there, not in the tables.
+    """
 
     scenario: Scenario
     tables: dict[str, pd.DataFrame]
     as_of: datetime
     findings: Findings
     stage: Callable[..., Any]
+    history: History | None = None
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,15 @@ def form_beliefs(
 
     `funding` is of perpetuals only: dated futures have a carry in its place.
     """
-    scenario, tables, as_of = seen.scenario, seen.tables, seen.as_of
+    scenario, tables, as_of, history = seen.scenario, seen.tables, seen.as_of, seen.history
+    settled = tables["funding"] if history is None else history.funding
     believed, horizons, impact = scenario.forecasts, scenario.horizons, scenario.objective.impact
     hours = horizons.decision
     risk, covariance = seen.stage(
         "risk",
         seen.findings,
         lambda found: risk_model(
-            Known(tables["prices"], as_of, hours),
+            Known(tables["prices"], as_of, hours, history),
             listings,
             names.assets,
             names.currencies,
@@ -85,7 +91,7 @@ def form_beliefs(
         "funding",
         seen.findings,
         lambda found: funding_forecast(
-            tables["funding"], perps, believed, as_of, hours, horizons.holding, found
+            settled, perps, believed, as_of, hours, horizons.holding, found
         ),
         *(tables, listings, believed.funding, as_of, horizons),
     )

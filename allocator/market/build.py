@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
+import pandas as pd
 
 from allocator.errors import Problem
 from allocator.market import exposures as ex
@@ -15,6 +16,7 @@ from allocator.market.boxes import fixed_sides, position_boxes
 from allocator.market.dated import index_premiums, tell_of_rolls, with_carry
 from allocator.market.hedged import hedged_exposure
 from allocator.market.held import coin_prices, current_positions, current_prices
+from allocator.market.history import History
 from allocator.market.instruments import instruments as build_instruments
 from allocator.market.instruments import newest_tiers, tiers_in_usd
 from allocator.market.memory import Memory
@@ -25,7 +27,7 @@ from allocator.market.sense import book_size, check_horizon, check_ticks, unmet_
 from allocator.market.stresses import scaled_tiers, stress_arrays
 from allocator.market.transfers import transfer_routes, with_headroom
 from allocator.market.types import Collateral, Instrument, LimitSpec, Market
-from allocator.market.universe import INDEX, Findings, Listing, known, newest, select
+from allocator.market.universe import INDEX, Findings, Listing, known, listed_rows, newest, select
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import Scenario
 from allocator.snapshot.read import SnapshotData
@@ -35,6 +37,7 @@ from models.covariance_estimates import CovarianceEstimator
 from models.margin import Brackets
 
 USD = ex.USD
+STATE = ("holdings", "positions", "collateral")  # tables of one state of the desk, not of its past
 
 
 def build_market(
@@ -42,12 +45,16 @@ def build_market(
     snapshot: SnapshotData,
     covariance_estimator: CovarianceEstimator | None = None,
     memory: Memory | None = None,
+    history: History | None = None,
+    state: Mapping[str, pd.DataFrame] | None = None,
 ) -> Market:
     """Assemble the market at the scenario's `as_of` from what the snapshot knew then.
 
     A `covariance_estimator` with scikit-learn's interface (`fit`, `covariance_`) takes the place of
     `forecasts.assets.method`; give the market it makes to `allocate`. With one `memory` for many scenarios
     of one snapshot, the slow stages are computed again only where something they depend on differs.
+    A walk through time gives the `history` that forecasts are made from, of which the snapshot then needs the
+    newest rows only, and the `state` of a desk, tables `STATE` in place of the snapshot's.
     Raises `DataError` naming everything missing, stale or inconsistent.
     """
     scenario = loaded.scenario
@@ -55,18 +62,22 @@ def build_market(
     as_of = scenario.when(snapshot.newest)
     findings, stage = Findings(), (Memory(0) if memory is None else memory).stage
     tables = stage("known", findings, lambda _: known(dict(snapshot.tables), as_of), snapshot, as_of)
-    for name in ("holdings", "positions", "collateral"):
-        ex.check_known(snapshot.tables[name], name, as_of, findings)
-        ex.check_age(tables[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
+    stated = {name: (state or snapshot.tables)[name] for name in STATE}
+    own = known(stated, as_of) if state else {name: tables[name] for name in STATE}
+    for name in STATE:
+        ex.check_known(stated[name], name, as_of, findings)
+        ex.check_age(own[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
     for name in ("positions", "collateral"):
-        ex.unknown_accounts(tables[name], name, scenario, findings)
+        ex.unknown_accounts(own[name], name, scenario, findings)
     # Of venues, what decides which instruments take part: the rest may change without choosing again.
     venues = tuple((name, v.exchange, v.account, v.margin) for name, v in scenario.venues.items())
     horizons, max_age, impact = scenario.horizons, scenario.snapshot.max_age, scenario.objective.impact
+    terms = tables["instruments"]
+    listed = stage("listed", findings, lambda _: listed_rows(terms), terms)
     listings = stage(
         "select",
         findings,
-        lambda found: select(loaded, tables, as_of, found, snapshot.from_tables),
+        lambda found: select(loaded, tables, as_of, found, snapshot.from_tables, listed),
         *(tables, snapshot, as_of, horizons, venues, scenario.instruments, max_age, impact.model),
     )
     if loaded.tables:
@@ -80,14 +91,15 @@ def build_market(
     )
     reference = ex.Reference(usd_prices, findings)
     marks = stage("marks", findings, lambda _: newest(tables["prices"], ["venue", "symbol"])["price"], tables)
-    stated = stage("tiers", findings, lambda _: newest_tiers(tables["margin_tiers"]), tables)
+    rows = tables["margin_tiers"]
+    steps = stage("tiers", findings, lambda _: newest_tiers(rows), rows)
     tiers = stage(
         "tiers in USD",
         findings,
         lambda found: tiers_in_usd(
-            loaded, listings, stated, marks, ex.Reference(usd_prices, found), snapshot.from_tables
+            loaded, listings, steps, marks, ex.Reference(usd_prices, found), snapshot.from_tables
         ),
-        *(listings, stated, marks, usd_prices, snapshot, venues),
+        *(listings, steps, marks, usd_prices, snapshot, venues),
     )
     findings.raise_if_any()
     instruments = stage(
@@ -105,21 +117,21 @@ def build_market(
         ),
         *(listings, usd_prices, tables),
     )
-    held = ex.holdings(tables["holdings"], scenario, reference, as_of)
-    balances = ex.balances(tables["collateral"], scenario, listings, reference, held.arriving)
+    held = ex.holdings(own["holdings"], scenario, reference, as_of)
+    balances = ex.balances(own["collateral"], scenario, listings, reference, held.arriving)
     check_ticks(scenario.orders, instruments, prices, findings)
     findings.raise_if_any()
     names = Names.of(scenario, instruments, held, balances.pockets)
     names.check_currencies(scenario, instruments, findings)
     findings.notices.extend(unmet_names(scenario, names.assets, names.currencies))
-    positions, unrealised = current_positions(tables["positions"], instruments, prices, findings)
+    positions, unrealised = current_positions(own["positions"], instruments, prices, findings)
     findings.raise_if_any()
     wallet = balances.wallet + np.bincount(names.pocket_of, weights=unrealised, minlength=len(names.pockets))
     coins = ex.coin_collateral(names.pockets, wallet, names.pocket_venue, names.assets, len(names.accounts))
     exposure = np.array([held.assets.get(asset, 0.0) for asset in names.assets]) + coins.sum(axis=0)
     book = book_size(loaded, exposure, positions.usd, balances.wallet, findings)
     beliefs = form_beliefs(
-        Seen(scenario, tables, as_of, findings, stage), listings, names, prices, covariance_estimator
+        Seen(scenario, tables, as_of, findings, stage, history), listings, names, prices, covariance_estimator
     )
     funding, costs = beliefs.funding, beliefs.costs
     premiums = index_premiums(instruments, prices, reference)
@@ -156,7 +168,12 @@ def build_market(
         loaded, listings, instruments, limits, positions.usd, target[names.asset_of], costs
     )
     placed = Placed(listings, names.venue_of, names.asset_of, coin_prices(instruments, prices))
-    scheme = _scheme(scenario, placed, instruments, tiers, findings)
+    scheme = stage(
+        "scheme",
+        findings,
+        lambda found: _scheme(scenario, placed, instruments, tiers, found),
+        *(venues, listings, instruments, tiers, placed.venue_of, placed.asset_of, placed.coin_usd),
+    )
     findings.raise_if_any()
     market = Market(
         as_of=as_of,
@@ -198,8 +215,11 @@ def build_market(
         limits=limits,
         notices=tuple(findings.notices),
         holdings=held.entries,
-        ages=table_ages(
-            tables,
+        # Of a walk nobody asks how old the newest rows are.
+        ages=()
+        if history is not None
+        else table_ages(
+            {**tables, **own},
             [(row.exchange, row.symbol) for row in instruments]
             + [(INDEX, f"{coin}/{USD}") for coin in (*names.assets, *names.currencies)],
             as_of,

@@ -12,6 +12,7 @@ import pandas as pd
 from allocator.errors import Problem
 from allocator.market.dated import hours_to_expiry
 from allocator.market.exposures import USD
+from allocator.market.history import History, side_by_side
 from allocator.market.types import Matrix
 from allocator.market.universe import INDEX, Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts
@@ -50,18 +51,24 @@ _ROUNDING = 1e-12  # a basis of a level this small does not move
 
 @dataclass(frozen=True)
 class Known:
-    """The prices known at `as_of`, and how many hours ahead risk looks."""
+    """The prices known at `as_of`, and how many hours ahead risk looks.
+
+    Of a `history`, which may go on after `as_of`, what was known then is taken in place of `prices`.
+    """
 
     prices: pd.DataFrame
     as_of: datetime
     hours: float
+    history: History | None = None
 
     def grid(self, window_hours: float, venue: str | None = None) -> pd.DataFrame:
         """Prices of the last `window_hours`: one row a time, one column per (venue, symbol)."""
-        recent = self.prices[self.prices["time"] > self.as_of - timedelta(hours=window_hours)]
-        if venue is not None:
-            recent = recent[recent["venue"] == venue]
-        grid = recent.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
+        after = self.as_of - timedelta(hours=window_hours)
+        if self.history is not None:
+            grid = self.history.grid(after, self.as_of, venue)
+        else:
+            recent = self.prices[self.prices["time"] > after]
+            grid = side_by_side(recent if venue is None else recent[recent["venue"] == venue])
         step = _step_hours(grid.index)
         if not step > 0.0:
             return grid
@@ -213,7 +220,8 @@ def basis_risk(
         )
     grid = known.grid(window)
     step = _step_hours(grid.index)
-    strays = [_strayed(grid.index, listing, _basis_levels(grid, listing), forecast) for listing in listings]
+    columns = _Columns(dict(zip(grid.columns, range(grid.shape[1]), strict=True)), grid.to_numpy())
+    strays = [_strayed(grid.index, row, _basis_levels(columns, row), forecast) for row in listings]
     sd, pinned, thin, coarse = np.zeros(len(listings)), np.ones(len(listings)), [], []
     for i, (listing, stray) in enumerate(zip(listings, strays, strict=True)):
         try:
@@ -317,15 +325,25 @@ def _report_basis(thin: list[str], coarse: list[str], step: float, findings: Fin
         )
 
 
-def _basis_levels(grid: pd.DataFrame, listing: Listing) -> Vector:
+class _Columns(NamedTuple):
+    """A grid of prices (T, n) and where each (venue, symbol) stands in it."""
+
+    places: dict[tuple[str, str], int]
+    values: Matrix
+
+    def of(self, key: tuple[str, str]) -> Vector:
+        return np.asarray(self.values[:, self.places[key]])
+
+
+def _basis_levels(grid: _Columns, listing: Listing) -> Vector:
     """log(perp in USD per coin / the coin's own reference), NaN where either is missing."""
     key, own = listing.key, (INDEX, f"{listing.row['asset']}/USD")
     quote = (INDEX, f"{listing.row['index_currency']}/USD")
-    if key not in grid.columns or own not in grid.columns:
+    if key not in grid.places or own not in grid.places:
         return np.array([])
-    currency = 1.0 if listing.row["index_currency"] == USD else grid[quote].to_numpy()
-    perp = grid[key].to_numpy() / float(listing.row["coins_per_unit"]) * currency
-    return np.asarray(np.log(perp / grid[own].to_numpy()), dtype=float)
+    currency = 1.0 if listing.row["index_currency"] == USD else grid.of(quote)
+    perp = grid.of(key) / float(listing.row["coins_per_unit"]) * currency
+    return np.asarray(np.log(perp / grid.of(own)), dtype=float)
 
 
 def _factors(

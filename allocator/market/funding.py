@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
+from allocator.market.history import Key, Settlements, settlements, utc_us
 from allocator.market.types import Funding, Index, Matrix
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import Forecasts, FundingForecast
 from models.arrays import Vector
 from models.error_factors import ErrorSorts, error_factors, independent_errors
-from models.funding import MeanReversion, ewma_rate, expected_rates, holding_cost, settlement_times
+from models.funding import (
+    MeanReversion,
+    ewma_rate,
+    holding_cost,
+    hours_ahead,
+    rates_ahead,
+    settlement_times,
+)
 from models.funding_errors import (
     LEAST_PRINTS,
     AverageLadder,
@@ -43,19 +52,17 @@ class _History(NamedTuple):
     interval: float
 
     @classmethod
-    def of(cls, rows: pd.DataFrame, as_of: datetime) -> _History:
-        """From the rows of one instrument, in order of settlement, then of when they were known."""
-        hours = (rows["settlement_time"] - as_of).dt.total_seconds().to_numpy() / 3600
-        early = (rows["time"] < rows["settlement_time"]).to_numpy()
-        rate = rows["rate"].to_numpy(dtype=float)
-        intervals = rows["interval_hours"].to_numpy(dtype=float)
+    def of(cls, rows: Settlements, as_of: datetime) -> _History:
+        """From the rows of one instrument."""
+        hours = (rows.settled - utc_us(as_of)) / np.timedelta64(1, "us") / 1e6 / 3600
+        early, rate, intervals = rows.known < rows.settled, rows.rate, rows.hours
         settled = ~early & (hours <= 0)  # an indication that has passed is not what was paid
         coming = rate[hours == hours[hours > 0].min()] if (hours > 0).any() else rate[:0]
         return cls(
             hourly=rate[settled] / intervals[settled],
             ages=-hours[settled],
             indicated=float(coming[-1]) if len(coming) else None,
-            last=rows["settlement_time"].iloc[-1].to_pydatetime(),
+            last=rows.settled[-1].item().replace(tzinfo=UTC),
             interval=float(intervals[-1]),
         )
 
@@ -86,7 +93,7 @@ class _Forecast(NamedTuple):
 
 
 def funding_forecast(
-    funding: pd.DataFrame,
+    funding: pd.DataFrame | Mapping[Key, Settlements],
     listings: list[Listing],
     forecasts: Forecasts,
     as_of: datetime,
@@ -94,13 +101,17 @@ def funding_forecast(
     holding: float,
     findings: Findings,
 ) -> Funding:
-    """Expected funding per instrument: the indication first, then averages on their way to the long run."""
+    """Expected funding per instrument: the indication first, then averages on their way to the long run.
+
+    `funding` is the table known at `as_of`, or the settlements of a whole history by exchange and symbol.
+    """
     believed = forecasts.funding
     histories = _histories(funding, listings, believed, as_of, findings)
     if histories is None:
         none = np.zeros(0)
         return Funding(none, none, none, none, (), none, none, independent_errors(0))
-    found = [_forecast_one(history, believed, as_of, hours, holding) for history in histories]
+    ahead = _Ahead(as_of, holding)
+    found = [_forecast_one(history, believed, ahead, hours) for history in histories]
     past = _past_errors(histories, found, believed)
     return Funding(
         cost=np.array([f.cost for f in found]),
@@ -115,16 +126,18 @@ def funding_forecast(
 
 
 def _histories(
-    funding: pd.DataFrame,
+    funding: pd.DataFrame | Mapping[Key, Settlements],
     listings: list[Listing],
     believed: FundingForecast,
     as_of: datetime,
     findings: Findings,
 ) -> list[_History] | None:
     """The history of each instrument; None with problems found."""
-    recent = funding[funding["settlement_time"] > as_of - timedelta(hours=believed.window)]
-    groups = dict(iter(recent.sort_values(["settlement_time", "time"]).groupby(["venue", "symbol"])))
-    missing = [listing for listing in listings if listing.key not in groups]
+    arranged = settlements(funding) if isinstance(funding, pd.DataFrame) else funding
+    after = as_of - timedelta(hours=believed.window)
+    keys = {listing.key for listing in listings} & arranged.keys()
+    groups = {key: arranged[key].between(after, as_of) for key in keys}
+    missing = [row for row in listings if row.key not in groups or not len(groups[row.key].rate)]
     for listing in missing:
         message = (
             f"{listing.venue} {listing.symbol}: no settlement within forecasts.funding.window of "
@@ -134,20 +147,36 @@ def _histories(
     return None if missing else [_History.of(groups[listing.key], as_of) for listing in listings]
 
 
-def _forecast_one(
-    history: _History, believed: FundingForecast, as_of: datetime, hours: float, holding: float
-) -> _Forecast:
+class _Ahead:
+    """The settlements within `holding` hours, at least the next; perps on one clock share them."""
+
+    def __init__(self, as_of: datetime, holding: float) -> None:
+        self.as_of, self.holding = as_of, holding
+        self._clocks: dict[tuple[datetime, float], tuple[datetime, Vector, int]] = {}
+
+    def of(self, last: datetime, interval: float) -> tuple[datetime, Vector, int]:
+        """The next settlement, hours ahead of all (S,), and how many fall within the horizon."""
+        found = self._clocks.get((last, interval))
+        if found is None:
+            horizon = self.as_of + timedelta(hours=self.holding)
+            until = max(horizon, self.as_of + timedelta(hours=interval))
+            times = settlement_times(last, interval, self.as_of, until)
+            due = sum(time <= horizon for time in times)
+            found = times[0], hours_ahead(times, self.as_of, interval), due
+            self._clocks[last, interval] = found
+        return found
+
+
+def _forecast_one(history: _History, believed: FundingForecast, ahead: _Ahead, hours: float) -> _Forecast:
     """One instrument's forecast."""
     interval, long_run = history.interval, believed.long_run * history.interval
     # At least the next settlement is known, also when none falls within the holding horizon.
-    horizon = as_of + timedelta(hours=holding)
-    until = max(horizon, as_of + timedelta(hours=interval))
-    times = settlement_times(history.last, interval, as_of, until)
-    rates = expected_rates(times, as_of, interval, history.indicated, _reverting(history, believed))
-    due = rates[: sum(time <= horizon for time in times)]
+    next_time, hours_to, count = ahead.of(history.last, interval)
+    rates = rates_ahead(hours_to, history.indicated, _reverting(history, believed))
+    due = rates[:count]
     deviation = float(due.mean()) - long_run if len(due) else 0.0
-    cost = holding_cost(due, hours, holding)
-    return _Forecast(cost, float(due.sum()), len(due), deviation, float(rates[0]), times[0])
+    cost = holding_cost(due, hours, ahead.holding)
+    return _Forecast(cost, float(due.sum()), len(due), deviation, float(rates[0]), next_time)
 
 
 def _reverting(history: _History, believed: FundingForecast) -> MeanReversion:

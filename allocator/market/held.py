@@ -19,15 +19,16 @@ def current_prices(
 ) -> Prices:
     """Newest marks (n,) of a prices table with their USD values; a currency without one is a problem."""
     marks = newest(table, ["venue", "symbol"])
-    keys = [listing.key for listing in listings]
-    mark = marks["price"].reindex(keys).to_numpy(dtype=float)
+    rows = dict(zip(marks.index, zip(marks["price"], marks["time"], strict=True), strict=True))
+    found = [rows[listing.key] for listing in listings]
+    mark = np.array([price for price, _ in found], dtype=float)
     quote = np.array([reference.of(i.index_currency, i.key) for i in instruments])
     quote = np.where(np.isfinite(quote), quote, 1.0)  # a missing quote is already a problem
     usd = [
         usd_per_contract(i.contract, float(m), float(q))
         for i, m, q in zip(instruments, mark, quote, strict=True)
     ]
-    times = tuple(pd.Timestamp(time).to_pydatetime() for time in marks["time"].reindex(keys))
+    times = tuple(pd.Timestamp(time).to_pydatetime() for _, time in found)
     return Prices(mark, quote, np.array(usd), times)
 
 

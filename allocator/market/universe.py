@@ -63,15 +63,30 @@ class Findings:
 
 def known(tables: dict[str, pd.DataFrame], as_of: datetime) -> dict[str, pd.DataFrame]:
     """The rows of every table that were known at `as_of`, oldest first."""
-    return {
-        name: table[table["time"] <= as_of].sort_values("time", kind="stable")
-        for name, table in tables.items()
-    }
+    return {name: _known(table, as_of) for name, table in tables.items()}
+
+
+def _known(table: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    times = table["time"]
+    if not times.is_monotonic_increasing:
+        return table[times <= as_of].sort_values("time", kind="stable")
+    # One that is all known and in order stays the same object: what rests on it is remembered.
+    count = int(times.searchsorted(pd.Timestamp(as_of), side="right"))
+    return table if count == len(table) else table.iloc[:count]
 
 
 def newest(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """The newest row of each key, indexed by it."""
     return table.drop_duplicates(keys, keep="last").set_index(keys)
+
+
+def listed_rows(instruments: pd.DataFrame) -> Mapping[tuple[str, str], Mapping[str, Any]]:
+    """The newest row of each instrument of a table in order of time, by exchange and symbol."""
+    listed = instruments.drop_duplicates(["venue", "symbol"], keep="last")
+    return {
+        (str(record["venue"]), str(record["symbol"])): {str(name): value for name, value in record.items()}
+        for record in listed.to_dict("records")
+    }
 
 
 def select(
@@ -80,24 +95,20 @@ def select(
     as_of: datetime,
     findings: Findings,
     from_tables: Mapping[tuple[str, str], FromTable],
+    rows: Mapping[tuple[str, str], Mapping[str, Any]],
 ) -> list[Listing]:
     """Every instrument that takes part, in the order of venues in the scenario, then symbols.
 
-    An instrument whose data are missing or stale is dropped with a notice where its selection says
+    `rows` are the newest of each instrument by exchange and symbol. An instrument whose data are missing or stale is dropped with a notice where its selection says
     ``on_missing: drop``, and is a problem otherwise.
     """
     scenario = loaded.scenario
-    listed = newest(tables["instruments"], ["venue", "symbol"])
-    rows: dict[tuple[str, str], Mapping[str, Any]] = {
-        (record["venue"], record["symbol"]): {str(name): value for name, value in record.items()}
-        for record in listed.reset_index().to_dict("records")
-    }
     lacks = _data_check(scenario, tables, as_of, from_tables)
     chosen: list[Listing] = []
     for name, selection in scenario.instruments.items():
         exchange = scenario.venues[selection.venue].exchange or selection.venue
         source = loaded.origin(f"instruments.{name}.symbols")
-        symbols = _symbols(scenario, name, selection, exchange, listed, source, findings)
+        symbols = _symbols(scenario, name, selection, exchange, rows, source, findings)
         if not symbols:
             findings.notices.append(
                 f"instruments.{name} selects nothing: no such contract of {exchange} is listed"
@@ -124,13 +135,12 @@ def _symbols(
     name: str,
     selection: Instruments,
     exchange: str,
-    listed: pd.DataFrame,
+    rows: Mapping[tuple[str, str], Mapping[str, Any]],
     source: str,
     findings: Findings,
 ) -> list[str]:
     """Symbols of one selection: those named, or all of the venue that no other selection names."""
-    there = listed[listed.index.get_level_values("venue") == exchange]
-    available = list(there.index.get_level_values("symbol"))
+    available = [symbol for venue, symbol in rows if venue == exchange]
     if selection.symbols == "all":
         named = {
             symbol
@@ -151,7 +161,7 @@ def _symbols(
                 else:
                     findings.problems.append(Problem(source, message))
     if selection.assets is not None:
-        symbols = [symbol for symbol in symbols if there.loc[(exchange, symbol), "asset"] in selection.assets]
+        symbols = [symbol for symbol in symbols if rows[exchange, symbol]["asset"] in selection.assets]
     return symbols
 
 
@@ -166,7 +176,9 @@ def _data_check(
     by_symbol = ["venue", "symbol"]
     names: tuple[str, ...] = ("prices", "funding", "margin_tiers", "books")
     times = {
-        name: tables[name].groupby(by_symbol, sort=False)["time"].max() for name in names if name in tables
+        name: tables[name].groupby(by_symbol, sort=False)["time"].max().to_dict()
+        for name in names
+        if name in tables
     }
     ages: dict[str, float] = {
         "prices": limits.prices,
@@ -186,7 +198,7 @@ def _data_check(
             if (name == "margin_tiers" and not tiered) or (name == "funding" and expiry is not None):
                 continue
             given = from_tables.get((exchange, symbol)) if name == "margin_tiers" else None
-            if (exchange, symbol) not in times[name].index:
+            if (exchange, symbol) not in times[name]:
                 return f"no row in {name}" + _nor_in(given)
             # Tables of the package are always older than a month: their age is a notice, not a fault.
             if given is not None and given.tiers is not None:
@@ -194,7 +206,7 @@ def _data_check(
             if (reason := _too_old(name, times[name][(exchange, symbol)], as_of, limit)) is not None:
                 return reason
         reference = (INDEX, f"{row['asset']}/USD")
-        if reference not in times["prices"].index:
+        if reference not in times["prices"]:
             return f"no reference price {reference[1]} of venue {INDEX!r} in prices"
         return _too_old(f"reference price {reference[1]}", times["prices"][reference], as_of, limits.prices)
 

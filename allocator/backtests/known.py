@@ -1,0 +1,108 @@
+"""What was known at a bar, put together once for every desk that decides there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from allocator.backtests.tape import Tape
+from allocator.market.build import STATE
+from allocator.market.history import History
+from allocator.market.memory import Memory
+from allocator.market.types import Matrix
+from allocator.scenario.load import LoadedScenario
+from allocator.snapshot.read import SnapshotData
+
+_STRATEGIES = 16  # desks whose own stages are remembered while they decide on one bar
+
+
+@dataclass(frozen=True)
+class Known:
+    """The scenario as of a bar, and the newest row of each thing that was known by then."""
+
+    loaded: LoadedScenario
+    snapshot: SnapshotData
+
+
+class Records:
+    """The history of a walk, arranged once; the market of a bar is estimated once, whoever decides."""
+
+    def __init__(self, loaded: LoadedScenario, tape: Tape) -> None:
+        self.loaded, self.tape = loaded, tape
+        self.history = History.of(tape.snapshot.tables)
+        self.memory = Memory(_STRATEGIES)
+        self._names = tuple(self.history.prices.columns)
+        self._last = _last_rows(self.history.prices.to_numpy())
+        self._funding = tape.snapshot.tables["funding"].sort_values("time", kind="stable")
+        self._kept: tuple[int, Known] | None = None
+        self._terms: dict[str, tuple[int, pd.DataFrame]] = {}
+
+    def at(self, row: int) -> Known:
+        """What was known at a bar of the tape."""
+        if self._kept is None or self._kept[0] != row:
+            self._kept = (row, self._gathered(row))
+        return self._kept[1]
+
+    def _gathered(self, row: int) -> Known:
+        now = self.tape.times[row]
+        believed = self.loaded.scenario.forecasts
+        back = pd.Timedelta(hours=max(believed.assets.window, believed.funding.window, 24.0))
+        tables = {"prices": self._prices(now, now - back), "funding": self._settled(now, now - back)}
+        for name, table in self.tape.snapshot.tables.items():
+            if name not in tables and name not in STATE:
+                tables[name] = self._newest_terms(name, table, now)
+        # State tables are each desk's own; what stands here is only their columns.
+        tables |= {name: self.tape.snapshot.tables[name].iloc[:0] for name in STATE}
+        moved = self.loaded.scenario.model_copy(update={"as_of": now.to_pydatetime()})
+        given = self.tape.snapshot.from_tables
+        snapshot = SnapshotData(tables, now.to_pydatetime(), {}, {}, (), given)
+        return Known(replace(self.loaded, scenario=moved), snapshot)
+
+    def _prices(self, now: pd.Timestamp, after: pd.Timestamp) -> pd.DataFrame:
+        """The newest price of each thing within the window."""
+        times = pd.DatetimeIndex(self.history.prices.index)
+        last = self._last[int(times.searchsorted(now, side="right")) - 1]
+        there = np.flatnonzero((last >= 0) & (times[np.maximum(last, 0)] >= after))
+        values = self.history.prices.to_numpy()[last[there], there]
+        frame = pd.DataFrame(
+            {
+                "time": times[last[there]],
+                "venue": pd.Series([self._names[k][0] for k in there], dtype=object),
+                "symbol": pd.Series([self._names[k][1] for k in there], dtype=object),
+                "price": values,
+            }
+        )
+        # As in a table in order of time; instruments, then reference prices, would do as well.
+        return frame.sort_values("time", kind="stable", ignore_index=True)
+
+    def _settled(self, now: pd.Timestamp, after: pd.Timestamp) -> pd.DataFrame:
+        """The newest row of funding of each perp within the window; forecasts read the history."""
+        times = self._funding["time"]
+        first, last = (int(times.searchsorted(t, side=s)) for t, s in ((after, "left"), (now, "right")))
+        # Whatever still settles has a row within the last days; look further back only where it has not.
+        near = self._funding.iloc[max(first, last - 50 * len(self.history.funding)) : last]
+        found = near.drop_duplicates(["venue", "symbol"], keep="last")
+        if len(found) < len(self.history.funding):
+            found = self._funding.iloc[first:last].drop_duplicates(["venue", "symbol"], keep="last")
+        return found
+
+    def _newest_terms(self, name: str, table: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
+        """Terms known at a bar, the newest statement of each instrument; the same object while none is new."""
+        known = table[table["time"] <= now]
+        kept = self._terms.get(name)
+        if kept is not None and kept[0] == len(known):
+            return kept[1]
+        newest = known.groupby(["venue", "symbol"])["time"].transform("max")
+        found = known[known["time"] == newest].sort_values("time", kind="stable")
+        self._terms[name] = (len(known), found)
+        return found
+
+
+def _last_rows(prices: Matrix) -> np.ndarray:
+    """Of each bar and column (T, n) the last row with a price, −1 before the first."""
+    rows = np.arange(len(prices))[:, np.newaxis]
+    return np.asarray(np.maximum.accumulate(np.where(np.isnan(prices), -1, rows), axis=0))
+
+
