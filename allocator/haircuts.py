@@ -19,10 +19,13 @@ Tiers = Mapping[int, HaircutTiers]
 
 
 def counted_value(tiers: Tiers, worth: Vector, haircut: Vector, step: float) -> Vector:
-    """USD (P,) that pockets of this worth count for: at flat haircuts (P,), or by tiers raised by a step."""
-    value = np.array(margin_value(worth, haircut))
+    """USD that pockets of this worth count for: at flat haircuts (P,), or by tiers raised by a step.
+
+    `worth` is (P,), or (P, M) of many moments; the same comes out.
+    """
+    value = np.array(margin_value(worth, haircut.reshape(-1, *[1] * (worth.ndim - 1))))
     for pocket, schedule in tiers.items():
-        value[pocket] = schedule.value(float(worth[pocket]), step)
+        value[pocket] = schedule.value(worth[pocket], step)
     return value
 
 

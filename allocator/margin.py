@@ -13,7 +13,7 @@ import numpy as np
 
 from allocator.haircuts import counted_value
 from allocator.market.scheme import Netting, Portfolio, Scheme
-from allocator.market.types import Market, Matrix
+from allocator.market.types import Index, Market, Matrix
 from models.arrays import BoolVector, Vector
 from models.margin import maintenance_margins, order_size
 from models.schedules import long_short_margin, portfolio_margin, whole_position_rates
@@ -23,7 +23,10 @@ Form = Literal["program", "true"]
 
 @dataclass(frozen=True)
 class Shock:
-    """One row of `Stresses`: what a stress does to instruments (n,) and pockets (P,)."""
+    """One row of `Stresses`: what a stress does to instruments (n,) and pockets (P,).
+
+    Along a path of M moments each may be (n, M), (P, M); positions and balances are so then too.
+    """
 
     pnl: Vector
     size_loss: Vector
@@ -75,12 +78,29 @@ def group_name(kind: str, group: int) -> str:
 
 
 def equity(market: Market, positions: Vector, balances: Vector, shock: Shock) -> Vector:
-    """Margin equity of each venue (V,): balances at their stressed price plus P&L, after haircuts."""
-    gain = shock.pnl * positions - shock.size_loss * np.abs(positions)
-    settled = np.bincount(market.pocket_of, weights=gain, minlength=len(balances))
-    worth = shock.pocket_factor * balances + settled
+    """Margin equity of each venue, (V,) or (V, M): balances at their stressed price plus P&L, after haircuts.
+
+    Positions (n,) or (n, M), balances (P,) or (P, M).
+    """
+    gain = _along(shock.pnl, positions) * positions - _along(shock.size_loss, positions) * np.abs(positions)
+    settled = _totals(market.pocket_of, gain, len(balances))
+    worth = _along(shock.pocket_factor, balances) * balances + settled
     counted = counted_value(market.collateral.tiers, worth, shock.haircut, shock.haircut_step)
-    return np.bincount(market.pocket_venue, weights=counted, minlength=len(market.accounts)).astype(float)
+    return _totals(market.pocket_venue, counted, len(market.accounts))
+
+
+def _along(values: Vector, path: Vector) -> Vector:
+    """One value per row (n,) beside a path (n, M); what has its own columns stays."""
+    return values.reshape(-1, *[1] * (path.ndim - 1)) if values.ndim == 1 else values
+
+
+def _totals(places: Index, values: Vector, count: int) -> Vector:
+    """Sums (count,) or (count, M) of the rows of values (n,) or (n, M) by their places (n,)."""
+    if values.ndim == 1:
+        return np.bincount(places, weights=values, minlength=count).astype(float)
+    totals = np.zeros((count, values.shape[1]))
+    np.add.at(totals, places, values)
+    return totals
 
 
 def bracket_maintenance(scheme: Scheme, positions: Vector, shock: Shock) -> Vector:
@@ -88,36 +108,42 @@ def bracket_maintenance(scheme: Scheme, positions: Vector, shock: Shock) -> Vect
 
     max_k(r_k·ν|x| − d_k·δ), ν the notional's and δ the deductions' factor, is δ·PWL(ν|x|/δ).
     """
-    shape = (-1, *[1] * (positions.ndim - 1))
-    scale, notional = shock.deduction.reshape(shape), shock.notional.reshape(shape)
+    scale, notional = _along(shock.deduction, positions), _along(shock.notional, positions)
     return np.asarray(scale * maintenance_margins(notional * np.abs(positions) / scale, scheme.schedules))
 
 
 def own_maintenance(scheme: Scheme, positions: Vector, shock: Shock, form: Form = "program") -> Vector:
-    """Maintenance margin (n,) that each position's own schedule asks for.
+    """Maintenance margin, (n,) or (n, M) as positions are, that each position's own schedule asks for.
 
     The quadratic part grows with the coins held: ν·bend·x² for linear contracts, whose coins stay.
     """
     size = np.abs(positions)
-    margin = bracket_maintenance(scheme, positions, shock) + shock.bend * scheme.bend * size**2
+    bend = _along(shock.bend, positions) * _along(scheme.bend, positions)
+    margin = bracket_maintenance(scheme, positions, shock) + bend * size**2
     if form == "true" and scheme.whole_position.any():
-        stepped = shock.notional * whole_position_rates(size, scheme.tiers) * size
-        margin = np.where(scheme.whole_position, stepped, margin)
+        stepped = _along(shock.notional, positions) * whole_position_rates(size, scheme.tiers) * size
+        margin = np.where(_along(scheme.whole_position, positions), stepped, margin)
     return np.asarray(margin)
 
 
 def maintenance(market: Market, positions: Vector, shock: Shock, form: Form = "program") -> Vector:
-    """Maintenance margin of each venue (V,): instruments alone, netted groups, portfolios."""
+    """Maintenance margin of each venue: instruments alone, netted groups, portfolios.
+
+    Positions (n,) give (V,); a path of positions (n, M) gives (V, M).
+    """
+    if positions.ndim == 1:
+        return np.asarray(maintenance(market, positions[:, np.newaxis], shock, form)[:, 0])
     scheme = market.scheme
     own = own_maintenance(scheme, positions, shock, form)
-    total = np.bincount(market.venue_of, weights=own * scheme.alone, minlength=len(market.accounts)).astype(
-        float
-    )
+    total = _totals(market.venue_of, own * _along(scheme.alone, own), len(market.accounts))
+    moments = range(positions.shape[1])
     for group in scheme.netting:
-        total[group.venue] += netted(market, group, own, positions, form)
+        for m in moments:
+            total[group.venue, m] += netted(market, group, own[:, m], positions[:, m], form)
+    moved = _along(shock.notional, positions) * positions
     for portfolio in scheme.portfolios:
-        held = (shock.notional * positions)[portfolio.members]
-        total[portfolio.venue] += portfolio_margin(held, portfolio.rules)
+        for m in moments:
+            total[portfolio.venue, m] += portfolio_margin(moved[portfolio.members, m], portfolio.rules)
     return total
 
 

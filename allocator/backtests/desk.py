@@ -1,18 +1,17 @@
-"""What a desk holds while time passes, and what time does to it: prices, funding, transfers."""
+"""What a desk holds while time passes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from allocator.backtests.ledger import Ledger
+from allocator.backtests.ledger import Kind, Ledger
 from allocator.backtests.tape import Tape
 from allocator.market.types import Instrument, Market
 from allocator.snapshot.read import SnapshotData
-from models.contracts import notional_usd, unrealised_pnl_settle
+from models.contracts import notional_usd
 
 Place = tuple[str, str]  # scenario's venue, and symbol or currency
 
@@ -48,74 +47,33 @@ class Desk:
             found[place] = float(notional_usd(instrument.contract, np.array([held]), mark, quote)[0])
         return found
 
-    def pass_time(self, tape: Tape, row: int, ledger: Ledger) -> None:
-        """From the bar before: revalue holdings and balances, settle perps, let transfers arrive."""
+    def units(self) -> dict[Place, float]:
+        """Units of everything by place: balances, what is held outside (venue ""); without what is on its way."""
+        return {("", asset): coins for asset, coins in self.holdings.items()} | dict(self.balances)
+
+    def settle(self, tape: Tape, row: int, ledger: Ledger) -> None:
+        """At a bar, after its prices: expired futures are gone, transfers that are due arrive."""
         now = tape.times[row]
-        for asset, coins in self.holdings.items():
-            move = tape.price_of(row, asset) - tape.price_of(row - 1, asset)
-            ledger.book(now, "holding", ("", asset, asset), 0.0, coins * move)
-        for (venue, currency), units in self._units().items():
-            move = tape.price_of(row, currency) - tape.price_of(row - 1, currency)
-            ledger.book(now, "revaluation", (venue, currency, currency), 0.0, units * move)
-        expired: list[Place] = []
-        for place, held in self.contracts.items():
-            instrument = self.listed[place]
-            before, after = (_mark(tape, r, instrument) for r in (row - 1, row))
-            if instrument.expiry is not None and now >= pd.Timestamp(instrument.expiry):
-                after = _index(tape, row, instrument)
-                expired.append(place)
-            if before == after:
-                continue
-            gain = unrealised_pnl_settle(instrument.contract, held, before, after)
-            if instrument.contract.kind == "linear":
-                gain *= tape.price_of(row, instrument.index_currency) / tape.price_of(
-                    row, instrument.settlement_currency
-                )
-            self.receive(tape, row, ledger, place, gain, "price")
-        for place in expired:
-            self.contracts.pop(place)
+        for place in list(self.contracts):
+            expiry = self.listed[place].expiry
+            if expiry is not None and now >= pd.Timestamp(expiry):
+                self.contracts.pop(place)
         self.incoming, due = _split(self.incoming, now)
         for _, pocket, units in due:
             self.balances[pocket] = self.balances.get(pocket, 0.0) + units
+            ledger.book(now, "moved", (*pocket, pocket[1]), units, 0.0)
 
-    def settle_funding(self, tape: Tape, row: int, ledger: Ledger, venues: Mapping[str, list[str]]) -> None:
-        """Pay funding settled since the bar before, on this bar's mark: longs pay if rate > 0."""
-        since, now = tape.times[row - 1], tape.times[row]
-        held = self.usd(tape, row)
-        for exchange, symbol, rate in tape.funding_between(since, now)[
-            ["venue", "symbol", "rate"]
-        ].itertuples(index=False):
-            for venue in venues.get(exchange, ()):
-                place = (venue, symbol)
-                if held.get(place):
-                    currency = self.listed[place].settlement_currency
-                    units = -held[place] * rate / tape.price_of(row, currency)
-                    self.receive(tape, row, ledger, place, units, "funding")
-
-    def receive(self, tape: Tape, row: int, ledger: Ledger, place: Place, units: float, kind: str) -> None:
+    def receive(self, tape: Tape, row: int, ledger: Ledger, place: Place, units: float, kind: Kind) -> None:
         """Book `units` of an instrument's settlement currency; negative is paid."""
         currency = self.listed[place].settlement_currency
         pocket = (place[0], currency)
         self.balances[pocket] = self.balances.get(pocket, 0.0) + units
         usd = units * tape.price_of(row, currency)
-        ledger.book(tape.times[row], kind, (place[0], place[1], currency), units, usd)  # type: ignore[arg-type]
-
-    def _units(self) -> dict[Place, float]:
-        """Balances and what is on its way to them."""
-        found = dict(self.balances)
-        for _, pocket, units in self.incoming:
-            found[pocket] = found.get(pocket, 0.0) + units
-        return found
+        ledger.book(tape.times[row], kind, (place[0], place[1], currency), units, usd)
 
 
 def _mark(tape: Tape, row: int, instrument: Instrument) -> float:
     return tape.mark_of(row, instrument.exchange, instrument.symbol)
-
-
-def _index(tape: Tape, row: int, instrument: Instrument) -> float:
-    """What a dated future settles at: its coin's reference price in its quote currency."""
-    coins = tape.price_of(row, instrument.asset) * instrument.contract.coins_per_unit
-    return coins / tape.price_of(row, instrument.index_currency)
 
 
 def _split(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -20,17 +20,23 @@ from allocator import evaluate
 from allocator.backtests.decide import Moment, Strategy, market_at, stay
 from allocator.backtests.desk import Desk, Place, opening
 from allocator.backtests.known import Records
-from allocator.backtests.ledger import Ledger
-from allocator.backtests.margin_call import VenueBar, liquidate, margin_state
+from allocator.backtests.ledger import Kind, Ledger
+from allocator.backtests.margin_call import liquidate, margin_path
+from allocator.backtests.rails import expiry_row
+from allocator.backtests.stretch import Stretch, hold
 from allocator.backtests.tape import Tape
+from allocator.backtests.walks import Block, Choice, Walk
 from allocator.errors import HedgeError
 from allocator.market.build import build_market
-from allocator.market.types import Decision, Market
+from allocator.market.types import Decision, Market, Matrix
 from allocator.scenario.load import LoadedScenario
 from allocator.snapshot.read import SnapshotData
+from models.arrays import Vector
+from models.arrays import Vector
 from models.contracts import round_to_lot
 
 log = logging.getLogger(__name__)
+_Announced = tuple[pd.Timestamp, str, float]  # time, asset, coins
 
 
 @dataclass(frozen=True)
@@ -43,43 +49,6 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What was decided at a bar and what was expected of it, in USD over the decision horizon.
-
-    `status` is optimal, or that of the error that left everything as it was; `message` is its text.
-    """
-
-    time: pd.Timestamp
-    status: str
-    message: str
-    volatility_usd: float
-    funding_usd: float
-    trade_usd: float
-    cost_usd: float
-
-
-@dataclass
-class Walk:
-    """Everything that happened under one strategy.
-
-    `wealth` USD and net `delta` USD by asset are by bar, `positions` are (time, venue, symbol, USD), `fills`
-    what each fill cost in USD, < 0.
-    """
-
-    name: str
-    ledger: Ledger = field(default_factory=Ledger)
-    times: list[pd.Timestamp] = field(default_factory=list)
-    wealth: list[float] = field(default_factory=list)
-    delta: list[dict[str, float]] = field(default_factory=list)
-    venues: list[VenueBar] = field(default_factory=list)
-    positions: list[tuple[pd.Timestamp, str, str, float]] = field(default_factory=list)
-    choices: list[Choice] = field(default_factory=list)
-    liquidations: list[VenueBar] = field(default_factory=list)
-    fills: dict[pd.Timestamp, float] = field(default_factory=dict)
-    opening_usd: float = 0.0
-
-
-@dataclass(frozen=True)
 class _Orders:
     """Decided trades in contracts, filled from `due` on at the market of the decision's costs."""
 
@@ -88,51 +57,178 @@ class _Orders:
     contracts: Mapping[Place, float]
 
 
+def _silent(bars: int) -> None:
+    """No progress to tell."""
+
+
 def walk(
     loaded: LoadedScenario,
     tape: Tape,
     span: Span,
     name: str,
     strategy: Strategy,
-    progress: Callable[[], None] = lambda: None,
+    progress: Callable[[int], None] = _silent,
 ) -> Walk:
     """Walk one strategy over the tape. Raises `DataError` where a decision's data are not there."""
-    first = int(tape.times.searchsorted(span.start, side="left"))
-    last = int(tape.times.searchsorted(span.end, side="right"))
-    snapshot, records = tape.snapshot, Records(loaded, tape)
-    found = Walk(name)
-    desk, market = _begin(loaded, tape, first)
-    found.opening_usd = desk.wealth(tape, first)
-    exchanges: dict[str, list[str]] = {}
-    for account in market.accounts:
-        exchanges.setdefault(account.exchange, []).append(account.name)
-    ahead = _announced(snapshot.tables["holdings"])
-    orders: _Orders | None = None
-    next_decision = tape.times[first]
-    for row in range(first, last):
-        now = tape.times[row]
-        if row > first:
-            desk.pass_time(tape, row, found.ledger)
-            desk.settle_funding(tape, row, found.ledger, exchanges)
-        ahead = _happen(ahead, tape, row, desk)
-        if orders is not None and now >= orders.due:
-            found.fills[now] = fill(orders.market, orders.contracts, tape, row, desk, found.ledger)
-            orders = None
-        _check_margin(loaded, market, tape, row, desk, found)
-        if now >= next_decision:
-            market = market_at(records, row, desk)
-            desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
-            decision, choice = _decide(Moment(loaded, tape, row, market), strategy)
-            found.choices.append(choice)
-            orders = _ordered(loaded, tape, row, market, decision)
-            send(loaded, decision, market, tape, row, desk, found.ledger)
-            if now >= orders.due:
-                found.fills[now] = fill(market, orders.contracts, tape, row, desk, found.ledger)
-                orders = None
-            next_decision = next_decision + span.every
-        _record(found, tape, row, desk, market)
-        progress()
-    return found
+    return walk_all(loaded, tape, span, {name: strategy}, {name: progress})[0]
+
+
+def walk_all(
+    loaded: LoadedScenario,
+    tape: Tape,
+    span: Span,
+    strategies: Mapping[str, Strategy],
+    progress: Mapping[str, Callable[[int], None]] | None = None,
+) -> list[Walk]:
+    """Walk many strategies side by side: what was known at a bar is put together once for all of them.
+
+    `progress` is called with a number of bars walked, by name.
+    """
+    records = Records(loaded, tape)
+    told = progress or {}
+    walkers = [
+        _Walker(records, span, name, strategy, told.get(name, _silent)) for name, strategy in strategies.items()
+    ]
+    while behind := [walker for walker in walkers if not walker.done]:
+        min(behind, key=lambda walker: walker.row).advance()
+    return [walker.found for walker in walkers]
+
+
+class _Walker:
+    """One desk on its way: at `row`, everything of that bar has happened."""
+
+    def __init__(
+        self, records: Records, span: Span, name: str, strategy: Strategy, progress: Callable[[int], None]
+    ) -> None:
+        tape = records.tape
+        self.records, self.tape, self.span, self.strategy = records, tape, span, strategy
+        self.progress, self.found = progress, Walk(name)
+        self.row = int(tape.times.searchsorted(span.start, side="left"))
+        self.last = int(tape.times.searchsorted(span.end, side="right")) - 1
+        self.desk, self.market = _begin(records.loaded, tape, self.row)
+        self.ahead = _announced(tape.snapshot.tables["holdings"])
+        self.orders: _Orders | None = None
+        self.next_decision = tape.times[self.row]
+        self.found.opening_usd = self.desk.wealth(tape, self.row)
+        self.found.opening = self.desk.units()
+        self._at_bar()
+        progress(1)
+
+    @property
+    def done(self) -> bool:
+        """Whether the last bar is behind."""
+        return self.row >= self.last
+
+    def advance(self) -> None:
+        """On to the next bar at which more happens than time passing."""
+        start = self.row
+        held = hold(self.records.rails, self.desk, start, self._next_stop())
+        held = self._until_called(held)
+        held.book(self.records.rails, self.desk, self.found.ledger)
+        self._record(held)
+        self.row = start + held.bars
+        self.desk.settle(self.tape, self.row, self.found.ledger)
+        self._at_bar()
+        self.progress(held.bars)
+
+    def _next_stop(self) -> int:
+        """The next bar with a decision, a fill, an arrival, an announced trade or an expiry, or the last."""
+        times = [self.next_decision, *(item[0] for item in self.ahead), *(i[0] for i in self.desk.incoming)]
+        if self.orders is not None:
+            times.append(self.orders.due)
+        rows = [int(self.tape.times.searchsorted(time, side="left")) for time in times]
+        expiries = (expiry_row(self.tape.times, self.desk.listed[place]) for place in self.desk.contracts)
+        rows += [row for row in expiries if row is not None]
+        return min([max(row, self.row + 1) for row in rows] + [self.last])
+
+    def _until_called(self, held: Stretch) -> Stretch:
+        """The stretch up to the first margin call; the bars before its last are checked and recorded here."""
+        if held.bars == 1 or not self.desk.contracts:
+            return held
+        balances = {pocket: held.balances[:-1, k] for k, pocket in enumerate(held.pockets)}
+        path = margin_path(self.market, self.records.rails, self.desk, held.first + 1, balances)
+        called = np.flatnonzero(path.called)
+        before = int(called[0]) if called.size else held.bars - 1
+        times = self.tape.times[held.first + 1 : held.first + 1 + before]
+        self.found.venues += path.bars(times, before)
+        return held.up_to(before + 1)
+
+    def _at_bar(self) -> None:
+        """What happens at a bar once its prices are settled."""
+        row, now, desk, found = self.row, self.tape.times[self.row], self.desk, self.found
+        self.ahead = _happen(self.ahead, self.tape, row, desk, found.ledger)
+        if self.orders is not None and now >= self.orders.due:
+            found.fills[now] = fill(
+                self.orders.market, self.orders.contracts, self.tape, row, desk, found.ledger
+            )
+            self.orders = None
+        self._check_margin()
+        if now >= self.next_decision:
+            self._decide()
+            self.next_decision = self.next_decision + self.span.every
+        self._record(hold(self.records.rails, desk, row, row), now=True)
+        if self.done:
+            found.closing = desk.units()
+
+    def _decide(self) -> None:
+        tape, row, desk, found = self.tape, self.row, self.desk, self.found
+        self.market = market = market_at(self.records, row, desk)
+        desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
+        loaded = self.records.loaded
+        decision, choice = _decide(Moment(loaded, tape, row, market), self.strategy)
+        found.choices.append(choice)
+        orders = _ordered(loaded, tape, row, market, decision)
+        send(loaded, decision, market, tape, row, desk, found.ledger)
+        self.orders = orders
+        if tape.times[row] >= orders.due:
+            found.fills[tape.times[row]] = fill(market, orders.contracts, tape, row, desk, found.ledger)
+            self.orders = None
+
+    def _check_margin(self) -> None:
+        desk, found, row = self.desk, self.found, self.row
+        if not desk.contracts:
+            return
+        balances = {pocket: np.array([units]) for pocket, units in desk.balances.items()}
+        path = margin_path(self.market, self.records.rails, desk, row, balances)
+        for bar in path.bars(self.tape.times[row : row + 1], 1):
+            found.venues.append(bar)
+            if bar.equity_usd < bar.maintenance_margin_usd:
+                found.liquidations.append(bar)
+                loaded = self.records.loaded
+                liquidate(loaded, self.market, self.tape, row, desk, found.ledger, bar.venue)
+
+    def _record(self, held: Stretch, now: bool = False) -> None:
+        """Bars of a stretch but its last, at which more happens; or `now`, after that."""
+        bars = 1 if now else held.bars - 1
+        if bars == 0:
+            return
+        desk, market = self.desk, self.market
+        first = self.row if now else held.first + 1
+        times = self.tape.times[first : first + bars]
+        if now:
+            prices, worth, balances = held.prices, held.worth, held.opening[np.newaxis]
+            usd = self._usd_now(held.places)
+        else:
+            prices, worth, balances = held.prices[1:-1], held.worth[1:-1], held.balances[:-1]
+            usd = held.usd[:-1]
+        parts = [(a, prices[:, k] * held.coins[k]) for k, a in enumerate(held.assets) if a != "USD"]
+        parts += [
+            (c, balances[:, k] * worth[:, k]) for k, (_, c) in enumerate(held.pockets) if c in market.assets
+        ]
+        parts += [(desk.listed[place].asset, usd[:, k]) for k, place in enumerate(held.places)]
+        deltas: dict[str, Vector] = {}
+        for asset, column in parts:
+            deltas[asset] = deltas[asset] + column if asset in deltas else column
+        delta = np.column_stack(list(deltas.values())) if deltas else np.zeros((bars, 0))
+        self.found.blocks.append(Block(times, list(deltas), delta, held.places, usd))
+        self.found.assets |= {place: desk.listed[place].asset for place in held.places}
+        self.found.times += list(times)
+        wealth = prices @ held.coins + ((balances + held.coming) * worth).sum(axis=1)
+        self.found.wealth += np.asarray(wealth).tolist()
+
+    def _usd_now(self, places: list[Place]) -> Matrix:
+        held = self.desk.usd(self.tape, self.row)
+        return np.array([held[place] for place in places], dtype=float).reshape(1, len(places))
 
 
 def _begin(loaded: LoadedScenario, tape: Tape, row: int) -> tuple[Desk, Market]:
@@ -150,7 +246,7 @@ def _begin(loaded: LoadedScenario, tape: Tape, row: int) -> tuple[Desk, Market]:
     return opening(held, market), market
 
 
-def _announced(holdings: pd.DataFrame) -> list[tuple[pd.Timestamp, str, float]]:
+def _announced(holdings: pd.DataFrame) -> list[_Announced]:
     """Trades of the book that were announced: time, asset, coins; they happen whole."""
     rows = holdings[holdings["kind"] == "anticipated"]
     return sorted(
@@ -160,14 +256,16 @@ def _announced(holdings: pd.DataFrame) -> list[tuple[pd.Timestamp, str, float]]:
 
 
 def _happen(
-    ahead: list[tuple[pd.Timestamp, str, float]], tape: Tape, row: int, desk: Desk
-) -> list[tuple[pd.Timestamp, str, float]]:
+    ahead: list[_Announced], tape: Tape, row: int, desk: Desk, ledger: Ledger
+) -> list[_Announced]:
     """Book announced trades that are due, at the reference price, against cash."""
     now = tape.times[row]
     for time, asset, coins in ahead:
         if time <= now:
-            desk.holdings[asset] = desk.holdings.get(asset, 0.0) + coins
-            desk.holdings["USD"] = desk.holdings.get("USD", 0.0) - coins * tape.price_of(row, asset)
+            paid = coins * tape.price_of(row, asset)
+            for name, units in ((asset, coins), ("USD", -paid)):
+                desk.holdings[name] = desk.holdings.get(name, 0.0) + units
+                ledger.book(now, "moved", ("", name, name), units, 0.0)
     return [item for item in ahead if item[0] > now]
 
 
@@ -221,7 +319,10 @@ def fill(
         if abs(desk.contracts[place]) < 0.5 * float(i.contract.lot_contracts):
             desk.contracts.pop(place)
         price = tape.price_of(row, i.settlement_currency)
-        for kind, cost in (("fee", costs.fees), ("slippage", costs.slippage), ("impact", costs.impact)):
+        paid: list[tuple[Kind, Vector]] = [
+            ("fee", costs.fees), ("slippage", costs.slippage), ("impact", costs.impact)
+        ]  # fmt: skip
+        for kind, cost in paid:
             desk.receive(tape, row, ledger, place, -float(cost[k]) / price, kind)
     return -float(costs.total.sum())
 
@@ -247,38 +348,7 @@ def send(
         desk.balances[source.venue, source.currency] -= units + cost
         where = (source.venue, source.currency, source.currency)
         ledger.book(now, "transfer", where, -cost, -cost * price)
+        ledger.book(now, "moved", where, -units, 0.0)
         delay = loaded.scenario.venues[source.venue].withdrawals[source.currency].delay
         arrival = now + pd.Timedelta(hours=delay)
         desk.incoming.append((arrival, (target.venue, target.currency), units))
-
-
-def _check_margin(
-    loaded: LoadedScenario, market: Market, tape: Tape, row: int, desk: Desk, found: Walk
-) -> None:
-    if not desk.contracts:
-        return
-    equity, required = margin_state(market, tape, row, desk)
-    for v, account in enumerate(market.accounts):
-        if not any(place[0] == account.name for place in desk.contracts):
-            continue
-        bar = VenueBar(tape.times[row], account.name, float(equity[v]), float(required[v]))
-        found.venues.append(bar)
-        if equity[v] < required[v]:
-            found.liquidations.append(bar)
-            liquidate(loaded, market, tape, row, desk, found.ledger, account.name)
-
-
-def _record(found: Walk, tape: Tape, row: int, desk: Desk, market: Market) -> None:
-    now = tape.times[row]
-    held = desk.usd(tape, row)
-    delta = {a: coins * tape.price_of(row, a) for a, coins in desk.holdings.items() if a != "USD"}
-    for (_, currency), units in desk.balances.items():
-        if currency in market.assets:
-            delta[currency] = delta.get(currency, 0.0) + units * tape.price_of(row, currency)
-    for place, usd in held.items():
-        asset = desk.listed[place].asset
-        delta[asset] = delta.get(asset, 0.0) + usd
-        found.positions.append((now, *place, usd))
-    found.times.append(now)
-    found.wealth.append(desk.wealth(tape, row))
-    found.delta.append(delta)

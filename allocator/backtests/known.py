@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from allocator.backtests.rails import Rails
 from allocator.backtests.tape import Tape
 from allocator.market.build import STATE
 from allocator.market.history import History
@@ -32,6 +33,7 @@ class Records:
     def __init__(self, loaded: LoadedScenario, tape: Tape) -> None:
         self.loaded, self.tape = loaded, tape
         self.history = History.of(tape.snapshot.tables)
+        self.rails = Rails(tape)
         self.memory = Memory(_STRATEGIES)
         self._names = tuple(self.history.prices.columns)
         self._last = _last_rows(self.history.prices.to_numpy())

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from allocator import margin
-from allocator.backtests.desk import Desk
+from allocator.backtests.desk import Desk, Place
 from allocator.backtests.ledger import Ledger
+from allocator.backtests.rails import Rails
 from allocator.backtests.tape import Tape
-from allocator.market.types import Market
+from allocator.market.types import Market, Matrix
 from allocator.scenario.load import LoadedScenario
-from models.arrays import Vector
+from models.arrays import BoolVector, Vector
 
 
 @dataclass(frozen=True)
@@ -26,39 +28,69 @@ class VenueBar:
     maintenance_margin_usd: float
 
 
-def margin_state(market: Market, tape: Tape, row: int, desk: Desk) -> tuple[Vector, Vector]:
-    """Equity and maintenance margin (V,) in USD at a bar's marks, by the schedules of the last market.
+@dataclass(frozen=True)
+class MarginPath:
+    """Equity and maintenance margin (V, T) in USD of the accounts that hold positions (V,), bar by bar."""
+
+    accounts: tuple[str, ...]
+    held: BoolVector
+    equity: Matrix
+    required: Matrix
+
+    @property
+    def called(self) -> BoolVector:
+        """Whether any account is below its maintenance margin at each bar (T,)."""
+        return np.asarray(((self.equity < self.required) & self.held[:, np.newaxis]).any(axis=0))
+
+    def bars(self, times: pd.DatetimeIndex, until: int) -> list[VenueBar]:
+        """Each account with positions at each of the first `until` bars."""
+        found = []
+        held = np.flatnonzero(self.held).tolist()
+        equity, required = self.equity.tolist(), self.required.tolist()
+        for t, time in enumerate(times[:until]):
+            found += [VenueBar(time, self.accounts[v], equity[v][t], required[v][t]) for v in held]
+        return found
+
+
+def margin_path(
+    market: Market, rails: Rails, desk: Desk, first: int, balances: Mapping[Place, Vector]
+) -> MarginPath:
+    """Margin at bars from `first` on, as many as `balances` (T,) in units by pocket, positions unchanged.
 
     Schedules stated in USD at the last decision's marks scale with price as stresses scale them: a linear
     contract's notional, an inverse contract's deductions.
     """
-    then, now = np.zeros(len(market.instruments)), np.ones(len(market.instruments))
-    for k, i in enumerate(market.instruments):
-        held = desk.contracts.get((i.venue, i.symbol), 0.0)
-        then[k] = held * market.prices.usd_per_contract[k]
-        quote = tape.price_of(row, i.index_currency) / market.prices.quote_usd[k]
-        now[k] = tape.mark_of(row, i.exchange, i.symbol) / market.prices.mark[k] * quote
-    inverse = np.array([i.contract.kind == "inverse" for i in market.instruments])
-    notional = np.where(inverse, 1.0, now)
+    bars = max((len(units) for units in balances.values()), default=1)
+    last = first + bars - 1
+    held = np.array([desk.contracts.get((i.venue, i.symbol), 0.0) for i in market.instruments])
+    then = held * market.prices.usd_per_contract
+    keys = [rails.tape.keys[i.exchange, i.symbol] for i in market.instruments]
+    quotes = rails.prices([i.index_currency for i in market.instruments], first, last)
+    marks = rails.tape.marks[first : last + 1, keys]
+    now = (marks / market.prices.mark * (quotes / market.prices.quote_usd)).T
+    inverse = np.array([i.contract.kind == "inverse" for i in market.instruments])[:, np.newaxis]
+    notional, whole = np.where(inverse, 1.0, now), market.scheme.whole_position[:, np.newaxis]
     shock = margin.Shock(
         pnl=np.zeros(len(now)),
         size_loss=np.zeros(len(now)),
         notional=notional,
-        deduction=np.where(market.scheme.whole_position, notional, np.where(inverse, now, 1.0)),
+        deduction=np.where(whole, notional, np.where(inverse, now, 1.0)),
         bend=np.where(inverse, 1 / now, now),
         pocket_factor=np.ones(len(market.pockets)),
         haircut=market.collateral.haircut,
     )
-    balances = np.array(
-        [
-            desk.balances.get((p.venue, p.currency), 0.0) * tape.price_of(row, p.currency)
-            for p in market.pockets
-        ]
-    )
-    # P&L is already in the balances: positions add nothing to equity.
-    return (
-        margin.equity(market, np.zeros(len(now)), balances, shock),
-        margin.maintenance(market, then, shock, "true"),
+    prices = rails.prices([p.currency for p in market.pockets], first, last).T
+    nothing = np.zeros(bars)
+    worth = np.array([balances.get((p.venue, p.currency), nothing) for p in market.pockets]) * prices
+    path = np.repeat(then[:, np.newaxis], bars, axis=1)
+    names = tuple(account.name for account in market.accounts)
+    busy = {venue for venue, _ in desk.contracts}
+    return MarginPath(
+        names,
+        np.array([name in busy for name in names]),
+        # P&L is already in the balances: positions add nothing to equity.
+        margin.equity(market, np.zeros(path.shape), worth, shock),
+        margin.maintenance(market, path, shock, "true"),
     )
 
 

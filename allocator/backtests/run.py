@@ -13,10 +13,11 @@ import pandas as pd
 
 from allocator.allocation import read_tables
 from allocator.backtests.decide import Strategy
-from allocator.backtests.engine import Span, Walk, walk
+from allocator.backtests.engine import Span, walk_all
 from allocator.backtests.rivals import strategies
 from allocator.backtests.summary import Difference, Summary, differences, summarise
 from allocator.backtests.tape import Tape
+from allocator.backtests.walks import Walk
 from allocator.errors import DataError, Problem
 from allocator.result import SCHEMA_VERSION, Json, number, usd
 from allocator.scenario.load import LoadedScenario, load_scenario
@@ -81,12 +82,7 @@ class Backtest:
         return {
             "wealth": _joined({w.name: _wealth(w) for w in self.walks}),
             "ledger": _joined({w.name: w.ledger.frame() for w in self.walks}),
-            "positions": _joined(
-                {
-                    w.name: pd.DataFrame(w.positions, columns=["time", "venue", "symbol", "usd"])
-                    for w in self.walks
-                }
-            ),
+            "positions": _joined({w.name: w.positions for w in self.walks}),
             "venues": _joined({w.name: pd.DataFrame([asdict(bar) for bar in w.venues]) for w in self.walks}),
             "decisions": _joined({w.name: pd.DataFrame([asdict(c) for c in w.choices]) for w in self.walks}),
         }
@@ -94,7 +90,7 @@ class Backtest:
 
 def _wealth(walked: Walk) -> pd.DataFrame:
     frame = pd.DataFrame({"time": walked.times, "wealth_usd": walked.wealth})
-    deltas = pd.DataFrame(walked.delta).fillna(0.0).add_prefix("net_delta_usd.")
+    deltas = walked.delta.reset_index(drop=True).add_prefix("net_delta_usd.")
     return pd.concat([frame, deltas], axis=1)
 
 
@@ -162,12 +158,12 @@ def span_of(loaded: LoadedScenario, tape: Tape) -> Span:
 def backtest(
     scenario: LoadedScenario | Path | str,
     rivals: Mapping[str, Strategy] | None = None,
-    progress: Callable[[str, int], Callable[[], None]] | None = None,
+    progress: Callable[[str, int], Callable[[int], None]] | None = None,
 ) -> Backtest:
     """Walk a scenario's strategies, and any `rivals` of your own by name, over its history.
 
     A rival is any function from a `Moment` (market, tape, row) to a `Decision`. `progress` is called with a
-    name and a number of bars and returns what to call at each bar. Raises `DataError` where decisions lack
+    name and a number of bars and returns what to call with each number of bars that were walked. Raises `DataError` where decisions lack
     data.
     """
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
@@ -182,10 +178,8 @@ def backtest(
         chosen[key] = known[key]
     chosen |= rivals or {}
     bars = int(tape.times.searchsorted(span.end, "right") - tape.times.searchsorted(span.start, "left"))
-    walks = [
-        walk(loaded, tape, span, name, strategy, progress(name, bars) if progress else lambda: None)
-        for name, strategy in chosen.items()
-    ]
+    told = {name: progress(name, bars) for name in chosen} if progress else None
+    walks = walk_all(loaded, tape, span, chosen, told)
     return Backtest(loaded, span, tuple(walks), synthetic)
 
 

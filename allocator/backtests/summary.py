@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from allocator.backtests.engine import Walk
+from allocator.backtests.walks import Walk
 from models.arrays import Vector
 
 _CARRY = ("funding", "fee", "slippage", "impact", "transfer", "liquidation")
@@ -117,8 +117,7 @@ def calibration(walk: Walk, pnl: pd.Series) -> float | None:
 
 def _hedging(walk: Walk) -> tuple[float, float]:
     """Shares of bars and coins over- and under-hedged by more than the band."""
-    held = pd.DataFrame(walk.delta, index=pd.DatetimeIndex(walk.times)).fillna(0.0)
-    traded = pd.DataFrame(walk.positions, columns=["time", "venue", "symbol", "usd"])
+    held, traded = walk.delta, walk.positions
     if traded.empty or not len(held.columns):
         return 0.0, float(held.abs().gt(0).to_numpy().mean()) if held.size else 0.0
     traded = traded.assign(asset=traded["symbol"].str.partition("/")[0])

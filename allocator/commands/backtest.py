@@ -74,9 +74,9 @@ def _progress() -> Progress:
     return Progress(console=Console(stderr=True), disable=not sys.stderr.isatty())
 
 
-def _each(bar: Progress) -> Callable[[str, int], Callable[[], None]]:
-    def begin(name: str, bars: int) -> Callable[[], None]:
+def _each(bar: Progress) -> Callable[[str, int], Callable[[int], None]]:
+    def begin(name: str, bars: int) -> Callable[[int], None]:
         task = bar.add_task(name, total=bars)
-        return lambda: bar.advance(task)
+        return lambda bars: bar.advance(task, bars)
 
     return begin

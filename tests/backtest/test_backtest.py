@@ -138,7 +138,7 @@ def test_what_happens_later_changes_no_decision(desk, tape, seed):
     other = walk(loaded, Tape.of(replace(snapshot, tables=tables)), until, "other", strategy)
     assert [c.time for c in one.choices] == [c.time for c in other.choices]
     assert [c.trade_usd for c in one.choices] == [c.trade_usd for c in other.choices]
-    assert one.positions == other.positions
+    assert one.positions.equals(other.positions)
 
 
 def test_a_venue_below_its_maintenance_margin_is_liquidated(desk, tape):

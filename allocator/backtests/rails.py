@@ -1,0 +1,141 @@
+"""What time does to one contract of each instrument, over the whole history: worked out once, held by any desk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from allocator.backtests.tape import Tape
+from allocator.errors import DataError, Problem
+from allocator.market.types import Index, Instrument, Matrix
+from models.arrays import Vector
+from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
+
+_Terms = tuple[str, str, Contract, str, str]  # exchange, symbol, contract, index and settlement currency
+
+
+@dataclass(frozen=True)
+class Rail:
+    """One contract at every bar (T,), NaN before its first mark.
+
+    `gain` is its price P&L since the bar before, in units of the settlement currency, `usd` its notional,
+    `settle` the USD of a unit of the settlement currency.
+    """
+
+    gain: Vector
+    usd: Vector
+    settle: Vector
+
+
+@dataclass(frozen=True)
+class Paid:
+    """Funding settled after bars: the bar (E,) at which it is paid, column of `Tape.keys` (E,), rate (E,)."""
+
+    bar: Index
+    key: Index
+    rate: Vector
+
+    def between(self, first: int, last: int) -> Paid:
+        """What is paid at bars in (first, last]."""
+        a, b = (int(np.searchsorted(self.bar, row, side="right")) for row in (first, last))
+        return Paid(self.bar[a:b], self.key[a:b], self.rate[a:b])
+
+
+class Rails:
+    """The rails of a tape, laid as they are asked for."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        self.times: NDArray[np.datetime64] = tape.times.tz_convert(None).to_numpy().astype("datetime64[us]")
+        self.paid = _paid(tape, self.times)
+        self._laid: dict[_Terms, Rail] = {}
+
+    def price(self, name: str, first: int, last: int) -> Vector:
+        """USD of one coin or unit of currency at bars [first, last]. Raises `DataError` without one."""
+        if name == "USD":
+            return np.ones(last - first + 1)
+        if name not in self.tape.names:
+            self.tape.price_of(first, name)  # says what is missing
+        found = self.tape.reference[first : last + 1, self.tape.names[name]]
+        if not np.isfinite(found).all():
+            self.tape.price_of(first + int(np.flatnonzero(~np.isfinite(found))[0]), name)
+        return found
+
+    def prices(self, names: list[str], first: int, last: int) -> Matrix:
+        """`price` of many, side by side (T, m)."""
+        columns = [self.price(name, first, last) for name in names]
+        return np.column_stack(columns) if columns else np.zeros((last - first + 1, 0))
+
+    def of(self, instrument: Instrument) -> Rail:
+        """The rail of an instrument's contract as its terms are now."""
+        i = instrument
+        terms = (i.exchange, i.symbol, i.contract, i.index_currency, i.settlement_currency)
+        if terms not in self._laid:
+            self._laid[terms] = self._lay(i)
+        return self._laid[terms]
+
+    def of_all(self, instruments: list[Instrument], first: int, last: int) -> Rail:
+        """The rails of many at bars [first, last], side by side (T, k). Raises `DataError` without a price."""
+        rails, rows = [self.of(i) for i in instruments], slice(first, last + 1)
+        if not rails:
+            none = np.zeros((last - first + 1, 0))
+            return Rail(none, none, none)
+        found = Rail(*(np.column_stack([getattr(r, n)[rows] for r in rails]) for n in ("gain", "usd", "settle")))
+        if not (np.isfinite(found.usd).all() and np.isfinite(found.settle).all()):
+            self._complain(instruments, first, last)
+        return found
+
+    def _lay(self, instrument: Instrument) -> Rail:
+        last = len(self.times) - 1
+        mark = self.tape.marks[:, self.tape.keys[instrument.exchange, instrument.symbol]]
+        quote, settle = (
+            np.ones(last + 1) if name == "USD" else self._reference(name)
+            for name in (instrument.index_currency, instrument.settlement_currency)
+        )
+        there = np.isfinite(mark) & np.isfinite(quote) & np.isfinite(settle)
+        gain, usd = np.zeros(last + 1), np.full(last + 1, np.nan)
+        usd[there] = usd_per_contract(instrument.contract, mark[there], quote[there])
+        moved = np.flatnonzero(there[1:] & there[:-1]) + 1
+        if moved.size:
+            gain[moved] = unrealised_pnl_settle(
+                instrument.contract, np.ones(moved.size), mark[moved - 1], mark[moved]
+            )
+            if instrument.contract.kind == "linear":
+                gain[moved] *= quote[moved] / settle[moved]
+        return Rail(gain, usd, settle)
+
+    def _reference(self, name: str) -> Vector:
+        if name not in self.tape.names:
+            self.tape.price_of(0, name)
+        return self.tape.reference[:, self.tape.names[name]]
+
+    def _complain(self, instruments: list[Instrument], first: int, last: int) -> None:
+        for i in instruments:
+            for name in (i.index_currency, i.settlement_currency):
+                self.price(name, first, last)
+            mark = self.tape.marks[first : last + 1, self.tape.keys[i.exchange, i.symbol]]
+            if not np.isfinite(mark).all():
+                when = f"{self.tape.times[first]:%Y-%m-%dT%H:%MZ}"
+                raise DataError([Problem("prices", f"{i.exchange} {i.symbol} is held at {when} without a price")])
+
+
+def _paid(tape: Tape, times: NDArray[np.datetime64]) -> Paid:
+    settled = tape.settled
+    when = settled["settlement_time"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
+    bar = np.searchsorted(times, when, side="left").astype(np.int64)
+    key = np.array(
+        [tape.keys.get(k, -1) for k in zip(settled["venue"], settled["symbol"], strict=True)], dtype=np.int64
+    )
+    kept = (bar < len(times)) & (key >= 0)
+    return Paid(bar[kept], key[kept], settled["rate"].to_numpy(dtype=float)[kept])
+
+
+def expiry_row(times: pd.DatetimeIndex, instrument: Instrument) -> int | None:
+    """The first bar at or after a dated future's expiry; None for a perp, or where the tape ends before."""
+    if instrument.expiry is None:
+        return None
+    row = int(times.searchsorted(pd.Timestamp(instrument.expiry), side="left"))
+    return row if row < len(times) else None

@@ -1,0 +1,89 @@
+"""What a walk leaves behind: its ledger, and every bar's wealth, exposure, positions and margin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from allocator.backtests.desk import Place
+from allocator.backtests.ledger import Ledger
+from allocator.backtests.margin_call import VenueBar
+from allocator.market.types import Matrix
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was decided at a bar and what was expected of it, in USD over the decision horizon.
+
+    `status` is optimal, or that of the error that left everything as it was; `message` is its text. `cause`
+    is the clock, or the event that called for the decision.
+    """
+
+    time: pd.Timestamp
+    status: str
+    message: str
+    volatility_usd: float
+    funding_usd: float
+    trade_usd: float
+    cost_usd: float
+    cause: str = "clock"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutive bars (T,) with the same things held: net delta (T, A) by asset, USD of positions (T, k)."""
+
+    times: pd.DatetimeIndex
+    assets: list[str]
+    delta: Matrix
+    places: list[Place]
+    usd: Matrix
+
+
+@dataclass
+class Walk:
+    """Everything that happened under one strategy.
+
+    `wealth` is USD by bar, `fills` what each fill cost in USD, < 0. `opening` and `closing` are units by
+    venue (or "" for what is held outside) and currency or coin, as the first bar found and the last left them.
+    """
+
+    name: str
+    ledger: Ledger = field(default_factory=Ledger)
+    times: list[pd.Timestamp] = field(default_factory=list)
+    wealth: list[float] = field(default_factory=list)
+    blocks: list[Block] = field(default_factory=list)
+    venues: list[VenueBar] = field(default_factory=list)
+    choices: list[Choice] = field(default_factory=list)
+    liquidations: list[VenueBar] = field(default_factory=list)
+    fills: dict[pd.Timestamp, float] = field(default_factory=dict)
+    opening_usd: float = 0.0
+    opening: dict[Place, float] = field(default_factory=dict)
+    closing: dict[Place, float] = field(default_factory=dict)
+    assets: dict[Place, str] = field(default_factory=dict)
+
+    @property
+    def delta(self) -> pd.DataFrame:
+        """Net delta in USD, a row a bar, a column an asset."""
+        parts = [pd.DataFrame(b.delta, index=b.times, columns=b.assets) for b in self.blocks]
+        return pd.concat(parts).fillna(0.0) if parts else pd.DataFrame()
+
+    @property
+    def positions(self) -> pd.DataFrame:
+        """Every position at every bar: time, venue, symbol, USD notional."""
+        kept = [b for b in self.blocks if b.places]
+        if not kept:
+            return pd.DataFrame({"time": [], "venue": [], "symbol": [], "usd": []})
+        time = np.concatenate([np.repeat(b.times.tz_convert(None).to_numpy(), len(b.places)) for b in kept])
+        names = [np.array(b.places, dtype=object) for b in kept]
+        each = np.concatenate([np.tile(n, (len(b.times), 1)) for n, b in zip(names, kept, strict=True)])
+        return pd.DataFrame(
+            {
+                "time": pd.DatetimeIndex(time).tz_localize("UTC"),
+                "venue": pd.Series(each[:, 0], dtype="str"),
+                "symbol": pd.Series(each[:, 1], dtype="str"),
+                "usd": np.concatenate([b.usd.ravel() for b in kept]),
+            }
+        )
