@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from allocator.audit import audit
 from allocator.backtests.desk import Desk
 from allocator.backtests.known import Records
 from allocator.backtests.tape import Tape
@@ -22,18 +22,23 @@ from allocator.snapshot.columns import TABLES
 from allocator.trading import TradingRules
 from models.arrays import Vector
 
+if TYPE_CHECKING:
+    from allocator.sweeps.fast import Solver
+
 
 @dataclass(frozen=True)
 class Moment:
     """What a strategy may look at: the scenario, the tape up to `row`, and the market built from it.
 
     `tape` holds the future too; only a strategy that says so (perfect foresight) may read beyond `row`.
+    `solver` keeps compiled programs from one decision to the next; without one each is compiled anew.
     """
 
     loaded: LoadedScenario
     tape: Tape
     row: int
     market: Market
+    solver: Solver | None = None
 
 
 # Positions in USD (n,) and transfers (R,) wanted at a moment; raises `HedgeError` where there is no answer.
@@ -101,18 +106,13 @@ def _holdings(stated: pd.DataFrame, desk: Desk, now: datetime) -> pd.DataFrame:
 
 def allocator(moment: Moment) -> Decision:
     """The program, audited and rounded to whole lots."""
-    from allocator.program.build import Program
-    from allocator.program.solve import solve
+    from allocator.sweeps.fast import Answer, Solver
 
     market = moment.market
-    solution = solve(Program(market))
-    confirmed = audit(market, solution.decision, solution.multipliers.limits)
-    if not confirmed.passed:
-        raise AuditFailed(
-            f"the solution breaches {confirmed.permitted.worst_limit or 'nothing'} and may miss the optimum "
-            f"by ${confirmed.duality_gap_usd:,.4f}"
-        )
-    rounded = round_to_lots(market, solution.decision, TradingRules.of(market, moment.loaded.scenario.orders))
+    answer = (moment.solver or Solver()).solve([market])[0]
+    if not isinstance(answer, Answer):
+        raise answer
+    rounded = round_to_lots(market, answer.solution.decision, TradingRules.of(market, moment.loaded.scenario.orders))
     if not rounded.check.passed:
         raise AuditFailed(f"no whole-lot rounding keeps {rounded.check.worst_limit}")
     return rounded.decision

@@ -175,7 +175,7 @@ class _Walker:
         self.market = market = market_at(self.records, row, desk)
         desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
         loaded = self.records.loaded
-        decision, choice = _decide(Moment(loaded, tape, row, market), self.strategy)
+        decision, choice = _decide(Moment(loaded, tape, row, market, self.records.solver), self.strategy)
         found.choices.append(choice)
         orders = _ordered(loaded, tape, row, market, decision)
         send(loaded, decision, market, tape, row, desk, found.ledger)

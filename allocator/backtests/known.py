@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,9 @@ from allocator.market.memory import Memory
 from allocator.market.types import Matrix
 from allocator.scenario.load import LoadedScenario
 from allocator.snapshot.read import SnapshotData
+
+if TYPE_CHECKING:
+    from allocator.sweeps.fast import Solver
 
 _STRATEGIES = 16  # desks whose own stages are remembered while they decide on one bar
 
@@ -40,6 +45,13 @@ class Records:
         self._funding = tape.snapshot.tables["funding"].sort_values("time", kind="stable")
         self._kept: tuple[int, Known] | None = None
         self._terms: dict[str, tuple[int, pd.DataFrame]] = {}
+
+    @cached_property
+    def solver(self) -> Solver:
+        """Compiled programs, kept from one decision to the next."""
+        from allocator.sweeps.fast import Solver
+
+        return Solver()
 
     def at(self, row: int) -> Known:
         """What was known at a bar of the tape."""
