@@ -102,8 +102,10 @@ class Schedules:
         most = max((b.rates.size for b in brackets), default=1)
 
         def stacked(columns: Sequence[Vector], fill: float) -> Vector:
-            rows = [np.pad(c, (0, most - c.size), constant_values=fill) for c in columns]
-            return np.array(rows, dtype=np.float64).reshape(len(brackets), most)
+            found = np.full((len(brackets), most), fill)
+            for row, column in zip(found, columns, strict=True):
+                row[: column.size] = column
+            return found
 
         return cls(
             floors_usd=stacked([b.floors_usd for b in brackets], np.inf),

@@ -112,7 +112,9 @@ def allocator(moment: Moment) -> Decision:
     answer = (moment.solver or Solver()).solve([market])[0]
     if not isinstance(answer, Answer):
         raise answer
-    rounded = round_to_lots(market, answer.solution.decision, TradingRules.of(market, moment.loaded.scenario.orders))
+    rounded = round_to_lots(
+        market, answer.solution.decision, TradingRules.of(market, moment.loaded.scenario.orders)
+    )
     if not rounded.check.passed:
         raise AuditFailed(f"no whole-lot rounding keeps {rounded.check.worst_limit}")
     return rounded.decision

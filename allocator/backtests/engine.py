@@ -87,7 +87,8 @@ def walk_all(
     records = Records(loaded, tape)
     told = progress or {}
     walkers = [
-        _Walker(records, span, name, strategy, told.get(name, _silent)) for name, strategy in strategies.items()
+        _Walker(records, span, name, strategy, told.get(name, _silent))
+        for name, strategy in strategies.items()
     ]
     while behind := [walker for walker in walkers if not walker.done]:
         min(behind, key=lambda walker: walker.row).advance()
@@ -255,9 +256,7 @@ def _announced(holdings: pd.DataFrame) -> list[_Announced]:
     )
 
 
-def _happen(
-    ahead: list[_Announced], tape: Tape, row: int, desk: Desk, ledger: Ledger
-) -> list[_Announced]:
+def _happen(ahead: list[_Announced], tape: Tape, row: int, desk: Desk, ledger: Ledger) -> list[_Announced]:
     """Book announced trades that are due, at the reference price, against cash."""
     now = tape.times[row]
     for time, asset, coins in ahead:

@@ -83,7 +83,9 @@ class Rails:
         if not rails:
             none = np.zeros((last - first + 1, 0))
             return Rail(none, none, none)
-        found = Rail(*(np.column_stack([getattr(r, n)[rows] for r in rails]) for n in ("gain", "usd", "settle")))
+        found = Rail(
+            *(np.column_stack([getattr(r, n)[rows] for r in rails]) for n in ("gain", "usd", "settle"))
+        )
         if not (np.isfinite(found.usd).all() and np.isfinite(found.settle).all()):
             self._complain(instruments, first, last)
         return found
@@ -119,7 +121,9 @@ class Rails:
             mark = self.tape.marks[first : last + 1, self.tape.keys[i.exchange, i.symbol]]
             if not np.isfinite(mark).all():
                 when = f"{self.tape.times[first]:%Y-%m-%dT%H:%MZ}"
-                raise DataError([Problem("prices", f"{i.exchange} {i.symbol} is held at {when} without a price")])
+                raise DataError(
+                    [Problem("prices", f"{i.exchange} {i.symbol} is held at {when} without a price")]
+                )
 
 
 def _paid(tape: Tape, times: NDArray[np.datetime64]) -> Paid:

@@ -146,9 +146,7 @@ def _funding(
 ) -> tuple[Index, Index, Vector]:
     """Payments to each position: bar of the stretch (E,), position (E,), units (E,); longs pay if rate > 0."""
     paid = rails.paid.between(first, first + len(usd))
-    keys = np.array(
-        [rails.tape.keys[desk.listed[p].exchange, p[1]] for p in places], dtype=np.int64
-    )
+    keys = np.array([rails.tape.keys[desk.listed[p].exchange, p[1]] for p in places], dtype=np.int64)
     event, position = np.nonzero(paid.key[:, np.newaxis] == keys[np.newaxis])
     bar = paid.bar[event] - first - 1
     units = -usd[bar, position] * paid.rate[event] / settle[bar, position]

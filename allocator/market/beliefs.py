@@ -90,9 +90,7 @@ def form_beliefs(
     funding = seen.stage(
         "funding",
         seen.findings,
-        lambda found: funding_forecast(
-            settled, perps, believed, as_of, hours, horizons.holding, found
-        ),
+        lambda found: funding_forecast(settled, perps, believed, as_of, hours, horizons.holding, found),
         *(tables, listings, believed.funding, as_of, horizons),
     )
     seen.findings.raise_if_any()

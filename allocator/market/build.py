@@ -27,7 +27,7 @@ from allocator.market.sense import book_size, check_horizon, check_ticks, unmet_
 from allocator.market.stresses import scaled_tiers, stress_arrays
 from allocator.market.transfers import transfer_routes, with_headroom
 from allocator.market.types import Collateral, Instrument, LimitSpec, Market
-from allocator.market.universe import INDEX, Findings, Listing, known, listed_rows, newest, select
+from allocator.market.universe import INDEX, Findings, Listing, known, listed_rows, newest_values, select
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import Scenario
 from allocator.snapshot.read import SnapshotData
@@ -83,14 +83,21 @@ def build_market(
     if loaded.tables:
         _report_tables(loaded, snapshot, listings, as_of, findings)
     findings.raise_if_any()
+    # The last of each is all that is asked of prices from here on, but for forecasts.
+    last = stage(
+        "last",
+        findings,
+        lambda _: tables["prices"].drop_duplicates(["venue", "symbol"], keep="last"),
+        tables,
+    )
     usd_prices = stage(
         "reference",
         findings,
-        lambda found: ex.reference_prices(tables["prices"], as_of, max_age.prices, found).prices,
-        *(tables, as_of, max_age),
+        lambda found: ex.reference_prices(last, as_of, max_age.prices, found).prices,
+        *(last, as_of, max_age),
     )
     reference = ex.Reference(usd_prices, findings)
-    marks = stage("marks", findings, lambda _: newest(tables["prices"], ["venue", "symbol"])["price"], tables)
+    marks = stage("marks", findings, lambda _: newest_values(last, "price"), last)
     rows = tables["margin_tiers"]
     steps = stage("tiers", findings, lambda _: newest_tiers(rows), rows)
     tiers = stage(
@@ -112,10 +119,8 @@ def build_market(
     prices = stage(
         "prices",
         findings,
-        lambda found: current_prices(
-            listings, instruments, tables["prices"], ex.Reference(usd_prices, found)
-        ),
-        *(listings, usd_prices, tables),
+        lambda found: current_prices(listings, instruments, last, ex.Reference(usd_prices, found)),
+        *(listings, usd_prices, last),
     )
     held = ex.holdings(own["holdings"], scenario, reference, as_of)
     balances = ex.balances(own["collateral"], scenario, listings, reference, held.arriving)

@@ -13,7 +13,7 @@ import pandas as pd
 from allocator.errors import Problem
 from allocator.market.sense import check_amount
 from allocator.market.types import Holding, Index, Matrix, Pocket
-from allocator.market.universe import INDEX, Findings, Listing, newest
+from allocator.market.universe import INDEX, Findings, Listing, newest_values
 from allocator.scenario.schema import Scenario
 from models.arrays import Vector
 from models.collateral import HaircutTiers
@@ -43,11 +43,10 @@ def reference_prices(
     prices: pd.DataFrame, as_of: datetime, max_age_hours: float, findings: Findings
 ) -> Reference:
     """Newest reference prices; one older than the limit counts as missing."""
-    index = newest(prices[prices["venue"] == INDEX], ["symbol"])
-    fresh = index[index["time"] >= as_of - pd.Timedelta(hours=max_age_hours)]
-    pairs = fresh["price"].items()
+    fresh = prices[(prices["venue"] == INDEX) & (prices["time"] >= as_of - pd.Timedelta(hours=max_age_hours))]
+    pairs = newest_values(fresh, "price").items()
     return Reference(
-        {str(s).removesuffix("/USD"): float(p) for s, p in pairs if str(s).endswith("/USD")}, findings
+        {str(s).removesuffix("/USD"): float(p) for (_, s), p in pairs if str(s).endswith("/USD")}, findings
     )
 
 

@@ -46,6 +46,7 @@ from models.dated import carry_line, pinned_share, surprise_sd
 LEAST_ROWS = 20  # fewer returns than this say nothing about a covariance or a mean reversion
 _NAMED = 5  # at most so many names in one notice
 _DAYS_PER_YEAR = 365.0
+_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _ROUNDING = 1e-12  # a basis of a level this small does not move
 
 
@@ -72,6 +73,8 @@ class Known:
         step = _step_hours(grid.index)
         if not step > 0.0:
             return grid
+        if np.ptp(np.diff(pd.DatetimeIndex(grid.index).asi8)) == 0:
+            return grid
         # A time without any price is a gap, not a longer step.
         every = pd.date_range(grid.index[0], grid.index[-1], freq=pd.Timedelta(hours=step))
         return grid.reindex(every) if grid.index.isin(every).all() else grid
@@ -79,7 +82,8 @@ class Known:
 
 def _step_hours(times: pd.Index) -> float:
     """Usual hours between rows, NaN for a single row."""
-    return float(pd.Series(times).diff().dt.total_seconds().median()) / 3600.0
+    seconds = np.diff(pd.DatetimeIndex(times).asi8) / _PER_SECOND[pd.DatetimeIndex(times).unit]
+    return float(np.median(seconds)) / 3600.0 if seconds.size else float("nan")
 
 
 def asset_covariance(
@@ -128,7 +132,8 @@ def _estimated_covariance(
     """Covariance of a day from the reference prices; None with a problem found."""
     grid = known.grid(forecast.window, INDEX)
     columns = [(INDEX, f"{asset}/USD") for asset in assets]
-    returns = grid.reindex(columns=columns).pct_change(fill_method=None).to_numpy()[1:]
+    prices = grid.reindex(columns=columns).to_numpy()
+    returns = prices[1:] / prices[:-1] - 1
     present = np.isfinite(returns)
     rows = present.sum(axis=0) if len(returns) else np.zeros(len(assets))
     thin = [asset for asset, count in zip(assets, rows, strict=True) if count < LEAST_ROWS]

@@ -9,7 +9,7 @@ from allocator.errors import Problem
 from allocator.market.exposures import Reference
 from allocator.market.sense import check_amount
 from allocator.market.types import Instrument, Positions, Prices
-from allocator.market.universe import Findings, Listing, newest
+from allocator.market.universe import Findings, Listing, newest_values
 from models.arrays import Vector
 from models.contracts import unrealised_pnl_settle, usd_per_contract
 
@@ -18,17 +18,17 @@ def current_prices(
     listings: list[Listing], instruments: tuple[Instrument, ...], table: pd.DataFrame, reference: Reference
 ) -> Prices:
     """Newest marks (n,) of a prices table with their USD values; a currency without one is a problem."""
-    marks = newest(table, ["venue", "symbol"])
-    rows = dict(zip(marks.index, zip(marks["price"], marks["time"], strict=True), strict=True))
-    found = [rows[listing.key] for listing in listings]
-    mark = np.array([price for price, _ in found], dtype=float)
+    marks, stamps = newest_values(table, "price"), newest_values(table, "time")
+    mark = np.array([marks[listing.key] for listing in listings], dtype=float)
     quote = np.array([reference.of(i.index_currency, i.key) for i in instruments])
     quote = np.where(np.isfinite(quote), quote, 1.0)  # a missing quote is already a problem
     usd = [
         usd_per_contract(i.contract, float(m), float(q))
         for i, m, q in zip(instruments, mark, quote, strict=True)
     ]
-    times = tuple(pd.Timestamp(time).to_pydatetime() for _, time in found)
+    times = tuple(
+        pd.Timestamp(time).to_pydatetime() for time in (stamps[listing.key] for listing in listings)
+    )
     return Prices(mark, quote, np.array(usd), times)
 
 

@@ -42,7 +42,7 @@ def tiers_in_usd(
     loaded: LoadedScenario,
     listings: list[Listing],
     tiers: Tiers,
-    marks: pd.Series,
+    marks: Mapping[Key, float],
     reference: Reference,
     from_tables: Mapping[Key, FromTable],
 ) -> Mapping[Key, Brackets]:

@@ -80,6 +80,12 @@ def newest(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return table.drop_duplicates(keys, keep="last").set_index(keys)
 
 
+def newest_values(table: pd.DataFrame, column: str) -> dict[tuple[str, str], Any]:
+    """One column of the newest row of each venue and symbol of a table in order of time."""
+    last = table.drop_duplicates(["venue", "symbol"], keep="last")
+    return dict(zip(zip(last["venue"], last["symbol"], strict=True), last[column], strict=True))
+
+
 def listed_rows(instruments: pd.DataFrame) -> Mapping[tuple[str, str], Mapping[str, Any]]:
     """The newest row of each instrument of a table in order of time, by exchange and symbol."""
     listed = instruments.drop_duplicates(["venue", "symbol"], keep="last")
@@ -173,13 +179,8 @@ def _data_check(
 ) -> Callable[[str, str, Mapping[str, Any], bool], str | None]:
     """A function that says what an instrument lacks, or None."""
     limits = scenario.snapshot.max_age
-    by_symbol = ["venue", "symbol"]
     names: tuple[str, ...] = ("prices", "funding", "margin_tiers", "books")
-    times = {
-        name: tables[name].groupby(by_symbol, sort=False)["time"].max().to_dict()
-        for name in names
-        if name in tables
-    }
+    times = {name: newest_values(tables[name], "time") for name in names if name in tables}
     ages: dict[str, float] = {
         "prices": limits.prices,
         "funding": limits.funding,

@@ -104,8 +104,14 @@ def write(folder: Path, instruments: int, venues: int) -> Path:
 
 def history(path: Path, days: int, seed: int = 7) -> tuple[LoadedScenario, SnapshotData]:
     """The scenario, which estimates everything, and `days` of synthetic history drawn with stated figures."""
-    coins = sorted({line.split(",")[3] for line in (path.parent / "data" / "holdings.csv").read_text().splitlines()[1:]})
-    given = "{method: given, correlation: 0.7, daily_volatility: {" + ", ".join(f"{c}: 3%" for c in coins) + "}}"
-    drawn = load_scenario(path, sets=[f"forecasts.assets={given}", "forecasts.basis={method: given, level: 6bp, half_life: 2h}"])
+    coins = sorted(
+        {line.split(",")[3] for line in (path.parent / "data" / "holdings.csv").read_text().splitlines()[1:]}
+    )
+    given = (
+        "{method: given, correlation: 0.7, daily_volatility: {" + ", ".join(f"{c}: 3%" for c in coins) + "}}"
+    )
+    drawn = load_scenario(
+        path, sets=[f"forecasts.assets={given}", "forecasts.basis={method: given, level: 6bp, half_life: 2h}"]
+    )
     tables = read_tables(drawn)
     return load_scenario(path), simulated(tables, build_market(drawn, tables), days, seed)
