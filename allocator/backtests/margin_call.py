@@ -20,22 +20,30 @@ from models.arrays import BoolVector, Vector
 
 @dataclass(frozen=True)
 class VenueBar:
-    """A venue at a bar, in USD."""
+    """A venue at a bar, in USD; `gross_usd` is the notional of all its positions."""
 
     time: pd.Timestamp
     venue: str
     equity_usd: float
     maintenance_margin_usd: float
+    gross_usd: float
+
+    @property
+    def distance(self) -> float:
+        """Share of its gross notional that the account may lose before it is liquidated."""
+        left = self.equity_usd - self.maintenance_margin_usd
+        return left / self.gross_usd if self.gross_usd > 0 else float("inf")
 
 
 @dataclass(frozen=True)
 class MarginPath:
-    """Equity and maintenance margin (V, T) in USD of the accounts that hold positions (V,), bar by bar."""
+    """Equity, maintenance margin and gross (V, T) in USD of the accounts that hold positions (V,), bar by bar."""
 
     accounts: tuple[str, ...]
     held: BoolVector
     equity: Matrix
     required: Matrix
+    gross: Matrix
 
     @property
     def called(self) -> BoolVector:
@@ -46,9 +54,9 @@ class MarginPath:
         """Each account with positions at each of the first `until` bars."""
         found = []
         held = np.flatnonzero(self.held).tolist()
-        equity, required = self.equity.tolist(), self.required.tolist()
+        columns = [part.tolist() for part in (self.equity, self.required, self.gross)]
         for t, time in enumerate(times[:until]):
-            found += [VenueBar(time, self.accounts[v], equity[v][t], required[v][t]) for v in held]
+            found += [VenueBar(time, self.accounts[v], *(column[v][t] for column in columns)) for v in held]
         return found
 
 
@@ -91,7 +99,14 @@ def margin_path(
         # P&L is already in the balances: positions add nothing to equity.
         margin.equity(market, np.zeros(path.shape), worth, shock),
         margin.maintenance(market, path, shock, "true"),
+        _by_venue(market, np.abs(path) * notional),
     )
+
+
+def _by_venue(market: Market, values: Matrix) -> Matrix:
+    totals = np.zeros((len(market.accounts), values.shape[1]))
+    np.add.at(totals, market.venue_of, values)
+    return totals
 
 
 def liquidate(

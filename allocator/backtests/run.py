@@ -12,9 +12,11 @@ from typing import Any
 import pandas as pd
 
 from allocator.allocation import read_tables
+from allocator.backtests.breakdown import breakdowns, by_kind
 from allocator.backtests.decide import Strategy
 from allocator.backtests.engine import Span, walk_all
 from allocator.backtests.rivals import strategies
+from allocator.backtests.series import daily_series
 from allocator.backtests.summary import Difference, Summary, differences, summarise
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Walk
@@ -48,7 +50,15 @@ class Backtest:
 
     @property
     def result(self) -> Json:
-        """What `result.json` of a backtest holds."""
+        """What `result.json` of a backtest holds.
+
+        `strategies` are `Summary`, `differences` `Difference` of the first against each other, `liquidations`
+        the bars at which an account fell below its maintenance margin. `daily` holds for each strategy the
+        lists `time` (end of each day), `wealth_usd`, `pnl_usd`, `net_delta_usd` (sum of absolute net deltas),
+        and `margin_use`, the day's largest maintenance margin over equity at any venue (null where equity is
+        gone or nothing was held). `breakdowns` holds the flows in USD of each strategy `by` coin, venue and
+        month, whose `total_usd` add up to the change in wealth. Every bar is in the Parquet tables.
+        """
         return {
             "schema_version": SCHEMA_VERSION,
             "scenario": self.scenario.scenario.name,
@@ -58,6 +68,8 @@ class Backtest:
             "end": _stamp(self.walks[0].times[-1]),
             "every_hours": self.span.every / pd.Timedelta("1h"),
             "margin_checked_on": "closes",
+            "daily": daily_series(self.walks),
+            "breakdowns": breakdowns(self.walks),
             "strategies": [_rounded(asdict(summary)) for summary in self.summaries],
             "differences": [_rounded(asdict(difference)) for difference in self.differences],
             "liquidations": [
@@ -65,6 +77,7 @@ class Backtest:
                 | {
                     "equity_usd": usd(bar.equity_usd),
                     "maintenance_margin_usd": usd(bar.maintenance_margin_usd),
+                    "gross_usd": usd(bar.gross_usd),
                 }
                 for w in self.walks
                 for bar in w.liquidations
@@ -78,12 +91,17 @@ class Backtest:
         return of_backtest(self.result)
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """`wealth`, `ledger`, `positions`, `venues` and `decisions`, each with a column of the strategy."""
+        """`wealth`, `ledger`, `positions`, `venues`, `decisions`, `flows`, each with a column of the strategy.
+
+        `flows` is the ledger by month, venue, coin and kind; `venues` every account with positions at every
+        bar: equity_usd, maintenance_margin_usd, gross_usd.
+        """
         return {
             "wealth": _joined({w.name: _wealth(w) for w in self.walks}),
             "ledger": _joined({w.name: w.ledger.frame() for w in self.walks}),
             "positions": _joined({w.name: w.positions for w in self.walks}),
             "venues": _joined({w.name: pd.DataFrame([asdict(bar) for bar in w.venues]) for w in self.walks}),
+            "flows": _joined({w.name: by_kind(w) for w in self.walks}),
             "decisions": _joined({w.name: pd.DataFrame([asdict(c) for c in w.choices]) for w in self.walks}),
         }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,11 @@ class Summary:
     `volatility_usd` is the sd of daily P&L. `hedge_effectiveness` is 1 − its variance over that of no hedge,
     null without that rival. `net_carry_usd` is funding less every cost. `over_hedged` and `under_hedged` are
     shares of time, over coins, that a hedge was more than 5 % of the exposure too large or too small.
-    `worst_margin_use` is the largest maintenance margin over equity at any venue and bar. `calibration` is
-    realised over predicted volatility, √ of the mean of (P&L over predicted sd)².
+    `worst_margin_use` is the largest maintenance margin over equity at any venue and bar.
+    `smallest_liquidation_distance` is the least share of its gross notional that any account could still lose
+    before its liquidation; null without positions. `regret_usd` is the net carry of perfect foresight of
+    funding less this one's; null without that rival. `calibration` is realised over predicted volatility, √
+    of the mean of (P&L over predicted sd)².
     """
 
     strategy: str
@@ -44,6 +47,8 @@ class Summary:
     over_hedged: float
     under_hedged: float
     worst_margin_use: float | None
+    smallest_liquidation_distance: float | None
+    regret_usd: float | None
     liquidations: int
     calibration: float | None
     identity_error_usd: float
@@ -66,7 +71,9 @@ def summarise(walks: Sequence[Walk]) -> list[Summary]:
     """A summary of each walk; no hedge, where it is among them, is what effectiveness is against."""
     pnl = {walk.name: daily_pnl(walk) for walk in walks}
     unhedged = pnl.get("no_hedge")
-    return [_one(walk, pnl[walk.name], unhedged) for walk in walks]
+    found = [_one(walk, pnl[walk.name], unhedged) for walk in walks]
+    best = next((one.net_carry_usd for one in found if one.strategy == "foresight"), None)
+    return found if best is None else [replace(s, regret_usd=best - s.net_carry_usd) for s in found]
 
 
 def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None) -> Summary:
@@ -96,6 +103,8 @@ def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None) -> Summary:
         over_hedged=over,
         under_hedged=under,
         worst_margin_use=float("inf") if broke else max(uses, default=None),
+        smallest_liquidation_distance=min((bar.distance for bar in walk.venues), default=None),
+        regret_usd=None,
         liquidations=len(walk.liquidations),
         calibration=calibration(walk, pnl),
         identity_error_usd=walk.wealth[-1] - walk.opening_usd - total,
@@ -117,12 +126,10 @@ def calibration(walk: Walk, pnl: pd.Series) -> float | None:
 
 def _hedging(walk: Walk) -> tuple[float, float]:
     """Shares of bars and coins over- and under-hedged by more than the band."""
-    held, traded = walk.delta, walk.positions
-    if traded.empty or not len(held.columns):
-        return 0.0, float(held.abs().gt(0).to_numpy().mean()) if held.size else 0.0
-    traded = traded.assign(asset=traded["symbol"].str.partition("/")[0])
-    hedge = traded.pivot_table(index="time", columns="asset", values="usd", aggfunc="sum", fill_value=0.0)
-    hedge = hedge.reindex(index=held.index, columns=held.columns, fill_value=0.0)
+    held = walk.delta
+    if not held.size:
+        return 0.0, 0.0
+    hedge = walk.hedge.reindex(index=held.index, columns=held.columns, fill_value=0.0)
     exposure = held - hedge
     there = exposure.abs() > 0
     excess = -(held * np.sign(exposure)) / exposure.abs().where(there)
@@ -135,7 +142,8 @@ def _hedging(walk: Walk) -> tuple[float, float]:
 class Difference:
     """Of one strategy against another, with the 95 % interval of a stationary block bootstrap over days.
 
-    `volatility_ratio` below 1 is calmer; `carry_usd` is net carry a day, > 0 earns more.
+    `volatility_ratio` is that of the sd of daily P&L: below 1 is calmer. `pnl_usd` is the mean difference of
+    daily P&L in USD, > 0 earns more.
     """
 
     strategy: str

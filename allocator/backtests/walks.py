@@ -71,6 +71,18 @@ class Walk:
         return pd.concat(parts).fillna(0.0) if parts else pd.DataFrame()
 
     @property
+    def hedge(self) -> pd.DataFrame:
+        """USD of all positions, a row a bar, a column an asset."""
+        parts = []
+        for b in self.blocks:
+            names = [self.assets[place] for place in b.places]
+            each = list(dict.fromkeys(names))
+            into = np.array([[name == one for one in each] for name in names], dtype=float)
+            usd = b.usd @ into.reshape(len(names), len(each))
+            parts.append(pd.DataFrame(usd, index=b.times, columns=each))
+        return pd.concat(parts).fillna(0.0) if parts else pd.DataFrame()
+
+    @property
     def positions(self) -> pd.DataFrame:
         """Every position at every bar: time, venue, symbol, USD notional."""
         kept = [b for b in self.blocks if b.places]

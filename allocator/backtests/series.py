@@ -1,0 +1,55 @@
+"""A walk day by day, for charts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from allocator.backtests.summary import daily_pnl
+from allocator.backtests.walks import Walk
+from allocator.result import Json, number, usd
+
+
+def daily_series(walks: Sequence[Walk]) -> list[Json]:
+    """Of each strategy, lists by the end of each day: wealth, P&L, net delta, largest use of margin."""
+    found = []
+    for walk in walks:
+        pnl = daily_pnl(walk)
+        ends = pd.DatetimeIndex(pnl.index)
+        wealth = pd.Series(walk.wealth, index=pd.DatetimeIndex(walk.times)).reindex(ends, method="ffill")
+        delta = walk.delta.abs().sum(axis=1).reindex(ends, method="ffill")
+        found.append(
+            {
+                "strategy": walk.name,
+                "time": [end.strftime("%Y-%m-%dT%H:%M:%SZ") for end in ends],
+                "wealth_usd": [usd(value) for value in wealth],
+                "pnl_usd": [usd(value) for value in pnl],
+                "net_delta_usd": [usd(value) for value in delta],
+                "margin_use": _margin_use(walk, ends),
+            }
+        )
+    return found
+
+
+def margin_uses(walk: Walk) -> pd.Series:
+    """The largest maintenance margin over equity at any account, at each bar with positions; inf without equity."""
+    frame = pd.DataFrame(
+        [(bar.time, _use(bar.maintenance_margin_usd, bar.equity_usd)) for bar in walk.venues],
+        columns=["time", "use"],
+    )
+    return frame.groupby("time")["use"].max()
+
+
+def _use(required: float, equity: float) -> float:
+    return required / equity if equity > 0 else float("inf")
+
+
+def _margin_use(walk: Walk, ends: pd.DatetimeIndex) -> list[float | None]:
+    uses = margin_uses(walk)
+    if not len(ends) or uses.empty:
+        return [None] * len(ends)
+    # A day ends with its last bar: (end − 24 h, end].
+    place = ends.searchsorted(pd.DatetimeIndex(uses.index), side="left")
+    worst = uses.groupby(place).max()
+    return [number(float(worst[k])) if k in worst.index else None for k in range(len(ends))]
