@@ -19,16 +19,18 @@ import pandas as pd
 from allocator import evaluate
 from allocator.backtests.decide import Moment, Strategy, market_at, stay
 from allocator.backtests.desk import Desk, Place, opening
+from allocator.backtests.events import Alarm, Bars
 from allocator.backtests.known import Records
 from allocator.backtests.ledger import Kind, Ledger
-from allocator.backtests.margin_call import liquidate, margin_path
+from allocator.backtests.margin_call import MarginPath, liquidate, margin_path
 from allocator.backtests.rails import expiry_row
+from allocator.backtests.recording import bar_now, bars_of
 from allocator.backtests.stretch import Stretch, hold
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Block, Choice, Walk
 from allocator.errors import HedgeError
 from allocator.market.build import build_market
-from allocator.market.types import Decision, Market, Matrix
+from allocator.market.types import Decision, Market
 from allocator.scenario.load import LoadedScenario
 from allocator.snapshot.read import SnapshotData
 from models.arrays import Vector
@@ -110,6 +112,8 @@ class _Walker:
         self.ahead = _announced(tape.snapshot.tables["holdings"])
         self.orders: _Orders | None = None
         self.next_decision = tape.times[self.row]
+        events = records.loaded.scenario.backtest.events
+        self.alarm = None if events is None else Alarm(events)
         self.found.opening_usd = self.desk.wealth(tape, self.row)
         self.found.opening = self.desk.units()
         self._at_bar()
@@ -124,9 +128,8 @@ class _Walker:
         """On to the next bar at which more happens than time passing."""
         start = self.row
         held = hold(self.records.rails, self.desk, start, self._next_stop())
-        held = self._until_called(held)
+        held = self._pass(held)
         held.book(self.records.rails, self.desk, self.found.ledger)
-        self._record(held)
         self.row = start + held.bars
         self.desk.settle(self.tape, self.row, self.found.ledger)
         self._at_bar()
@@ -142,17 +145,27 @@ class _Walker:
         rows += [row for row in expiries if row is not None]
         return min([max(row, self.row + 1) for row in rows] + [self.last])
 
-    def _until_called(self, held: Stretch) -> Stretch:
-        """The stretch up to the first margin call; the bars before its last are checked and recorded here."""
-        if held.bars == 1 or not self.desk.contracts:
+    def _pass(self, held: Stretch) -> Stretch:
+        """The stretch up to the first margin call or event; the bars before its last are recorded here."""
+        if held.bars == 1:
             return held
-        balances = {pocket: held.balances[:-1, k] for k, pocket in enumerate(held.pockets)}
-        path = margin_path(self.market, self.records.rails, self.desk, held.first + 1, balances)
-        called = np.flatnonzero(path.called)
-        before = int(called[0]) if called.size else held.bars - 1
-        times = self.tape.times[held.first + 1 : held.first + 1 + before]
-        self.found.venues += path.bars(times, before)
-        return held.up_to(before + 1)
+        rails, before = self.records.rails, held.bars - 1
+        path = self._margin(held.first + 1, {p: held.balances[:-1, k] for k, p in enumerate(held.pockets)})
+        if path is not None and path.called.any():
+            before = int(np.argmax(path.called))
+        block = bars_of(held, self.desk, self.tape, self.market.assets)
+        if self.alarm is not None:
+            alarm = self.alarm.first(rails, self._bars(held.first, block, path))
+            before = before if alarm is None else min(before, alarm)
+        held, block = held.up_to(before + 1), block.up_to(before)
+        if before:
+            if path is not None:
+                self.found.venues += path.bars(block.times, before)
+            if self.alarm is not None:
+                margin = None if path is None else path.up_to(before)
+                self.alarm.see(rails, self._bars(held.first, block, margin))
+            self._record(block, held.wealth[:-1])
+        return held
 
     def _at_bar(self) -> None:
         """What happens at a bar once its prices are settled."""
@@ -164,20 +177,37 @@ class _Walker:
             )
             self.orders = None
         self._check_margin()
+        causes = self._causes()
         if now >= self.next_decision:
-            self._decide()
+            self._decide("clock")
             self.next_decision = self.next_decision + self.span.every
-        self._record(hold(self.records.rails, desk, row, row), now=True)
+        elif causes and self.orders is None:
+            # While orders are under way an event finds the answer to the last one still to come.
+            self._decide(", ".join(causes))
+        self._record(*bar_now(self.records.rails, desk, row, self.market.assets))
         if self.done:
             found.closing = desk.units()
 
-    def _decide(self) -> None:
+    def _causes(self) -> list[str]:
+        """The events of this bar."""
+        if self.alarm is None:
+            return []
+        block, _ = bar_now(self.records.rails, self.desk, self.row, self.market.assets)
+        margin = self._margin(self.row, {p: np.array([units]) for p, units in self.desk.balances.items()})
+        return self.alarm.see(self.records.rails, self._bars(self.row - 1, block, margin))
+
+    def _margin(self, first: int, balances: Mapping[Place, Vector]) -> MarginPath | None:
+        if not self.desk.contracts:
+            return None
+        return margin_path(self.market, self.records.rails, self.desk, first, balances)
+
+    def _decide(self, cause: str) -> None:
         tape, row, desk, found = self.tape, self.row, self.desk, self.found
         self.market = market = market_at(self.records, row, desk)
         desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
         loaded = self.records.loaded
         decision, choice = _decide(Moment(loaded, tape, row, market, self.records.solver), self.strategy)
-        found.choices.append(choice)
+        found.choices.append(replace(choice, cause=cause))
         orders = _ordered(loaded, tape, row, market, decision)
         send(loaded, decision, market, tape, row, desk, found.ledger)
         self.orders = orders
@@ -187,10 +217,9 @@ class _Walker:
 
     def _check_margin(self) -> None:
         desk, found, row = self.desk, self.found, self.row
-        if not desk.contracts:
+        path = self._margin(row, {p: np.array([units]) for p, units in desk.balances.items()})
+        if path is None:
             return
-        balances = {pocket: np.array([units]) for pocket, units in desk.balances.items()}
-        path = margin_path(self.market, self.records.rails, desk, row, balances)
         for bar in path.bars(self.tape.times[row : row + 1], 1):
             found.venues.append(bar)
             if bar.equity_usd < bar.maintenance_margin_usd:
@@ -198,38 +227,16 @@ class _Walker:
                 loaded = self.records.loaded
                 liquidate(loaded, self.market, self.tape, row, desk, found.ledger, bar.venue)
 
-    def _record(self, held: Stretch, now: bool = False) -> None:
-        """Bars of a stretch but its last, at which more happens; or `now`, after that."""
-        bars = 1 if now else held.bars - 1
-        if bars == 0:
-            return
-        desk, market = self.desk, self.market
-        first = self.row if now else held.first + 1
-        times = self.tape.times[first : first + bars]
-        if now:
-            prices, worth, balances = held.prices, held.worth, held.opening[np.newaxis]
-            usd = self._usd_now(held.places)
-        else:
-            prices, worth, balances = held.prices[1:-1], held.worth[1:-1], held.balances[:-1]
-            usd = held.usd[:-1]
-        parts = [(a, prices[:, k] * held.coins[k]) for k, a in enumerate(held.assets) if a != "USD"]
-        parts += [
-            (c, balances[:, k] * worth[:, k]) for k, (_, c) in enumerate(held.pockets) if c in market.assets
-        ]
-        parts += [(desk.listed[place].asset, usd[:, k]) for k, place in enumerate(held.places)]
-        deltas: dict[str, Vector] = {}
-        for asset, column in parts:
-            deltas[asset] = deltas[asset] + column if asset in deltas else column
-        delta = np.column_stack(list(deltas.values())) if deltas else np.zeros((bars, 0))
-        self.found.blocks.append(Block(times, list(deltas), delta, held.places, usd))
-        self.found.assets |= {place: desk.listed[place].asset for place in held.places}
-        self.found.times += list(times)
-        wealth = prices @ held.coins + ((balances + held.coming) * worth).sum(axis=1)
-        self.found.wealth += np.asarray(wealth).tolist()
+    def _record(self, block: Block, wealth: Vector) -> None:
+        found, desk = self.found, self.desk
+        found.blocks.append(block)
+        found.assets |= {place: desk.listed[place].asset for place in block.places}
+        found.times += list(block.times)
+        found.wealth += wealth.tolist()
 
-    def _usd_now(self, places: list[Place]) -> Matrix:
-        held = self.desk.usd(self.tape, self.row)
-        return np.array([held[place] for place in places], dtype=float).reshape(1, len(places))
+    def _bars(self, first: int, block: Block, margin: MarginPath | None) -> Bars:
+        places = [(self.desk.listed[place].exchange, place[1]) for place in block.places]
+        return Bars(first, block.delta, places, margin)
 
 
 def _begin(loaded: LoadedScenario, tape: Tape, row: int) -> tuple[Desk, Market]:

@@ -50,6 +50,11 @@ class MarginPath:
         """Whether any account is below its maintenance margin at each bar (T,)."""
         return np.asarray(((self.equity < self.required) & self.held[:, np.newaxis]).any(axis=0))
 
+    def up_to(self, bars: int) -> MarginPath:
+        """The first bars of it alone."""
+        parts = (part[:, :bars] for part in (self.equity, self.required, self.gross))
+        return MarginPath(self.accounts, self.held, *parts)
+
     def bars(self, times: pd.DatetimeIndex, until: int) -> list[VenueBar]:
         """Each account with positions at each of the first `until` bars."""
         found = []

@@ -50,7 +50,8 @@ class Rails:
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         self.times: NDArray[np.datetime64] = tape.times.tz_convert(None).to_numpy().astype("datetime64[us]")
-        self.paid = _paid(tape, self.times)
+        self.paid, hours = _paid(tape, self.times)
+        self.jumps = _jumps(self.paid, hours)
         self._laid: dict[_Terms, Rail] = {}
 
     def price(self, name: str, first: int, last: int) -> Vector:
@@ -126,7 +127,8 @@ class Rails:
                 )
 
 
-def _paid(tape: Tape, times: NDArray[np.datetime64]) -> Paid:
+def _paid(tape: Tape, times: NDArray[np.datetime64]) -> tuple[Paid, Vector]:
+    """What was paid, and the length of each interval in hours (E,)."""
     settled = tape.settled
     when = settled["settlement_time"].dt.tz_convert(None).to_numpy().astype("datetime64[us]")
     bar = np.searchsorted(times, when, side="left").astype(np.int64)
@@ -134,7 +136,26 @@ def _paid(tape: Tape, times: NDArray[np.datetime64]) -> Paid:
         [tape.keys.get(k, -1) for k in zip(settled["venue"], settled["symbol"], strict=True)], dtype=np.int64
     )
     kept = (bar < len(times)) & (key >= 0)
-    return Paid(bar[kept], key[kept], settled["rate"].to_numpy(dtype=float)[kept])
+    hours = _interval_hours(tape)[kept]
+    return Paid(bar[kept], key[kept], settled["rate"].to_numpy(dtype=float)[kept]), hours
+
+
+def _interval_hours(tape: Tape) -> Vector:
+    """The interval of each row of `Tape.settled` (E,)."""
+    funding = tape.snapshot.tables["funding"]
+    names = ["settlement_time", "venue", "symbol"]
+    stated = funding.drop_duplicates(names, keep="last")[[*names, "interval_hours"]]
+    return tape.settled[names].merge(stated, on=names, how="left")["interval_hours"].to_numpy(dtype=float)
+
+
+def _jumps(paid: Paid, hours: Vector) -> Paid:
+    """Changes of each perp's funding per hour from one settlement to the next, at the later one's bar."""
+    hourly = paid.rate / hours
+    order = np.lexsort((np.arange(len(paid.bar)), paid.key))
+    same = paid.key[order][1:] == paid.key[order][:-1]
+    later, change = order[1:][same], np.diff(hourly[order])[same]
+    by_bar = np.argsort(later, kind="stable")
+    return Paid(paid.bar[later][by_bar], paid.key[later][by_bar], change[by_bar])
 
 
 def expiry_row(times: pd.DatetimeIndex, instrument: Instrument) -> int | None:

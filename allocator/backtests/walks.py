@@ -41,6 +41,10 @@ class Block:
     places: list[Place]
     usd: Matrix
 
+    def up_to(self, bars: int) -> Block:
+        """The first bars of it alone."""
+        return Block(self.times[:bars], self.assets, self.delta[:bars], self.places, self.usd[:bars])
+
 
 @dataclass
 class Walk:

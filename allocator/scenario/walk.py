@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field
 
 from allocator.scenario.base import Model
-from allocator.units import Hours
+from allocator.units import FundingRate, Hours, Multiple, Usd
 
 StrategyName = Literal[
     "allocator", "no_hedge", "one_to_one", "equal_split", "best_funding", "least_variance", "foresight"
@@ -21,6 +21,23 @@ class Simulation(Model):
     seed: Annotated[int, Field(ge=0)]
 
 
+class Events(Model):
+    """What calls for a decision between those of the clock, at the bar that shows it; none unless stated.
+
+    An event is a crossing: a bound that stays broken calls once. While orders are under way none is heeded.
+    """
+
+    delta_band: Annotated[Usd, Field(gt=0)] | None = Field(
+        None, description="The net delta of some asset leaves this band around zero."
+    )
+    margin_ratio: Annotated[Multiple, Field(gt=1)] | None = Field(
+        None, description="Equity of some venue falls below this multiple of its maintenance margin."
+    )
+    funding_jump: Annotated[FundingRate, Field(gt=0)] | None = Field(
+        None, description="Funding of some perp held settles further than this from its settlement before."
+    )
+
+
 class Backtest(Model):
     """A walk over the history of the snapshot's `prices` and `funding`."""
 
@@ -32,6 +49,7 @@ class Backtest(Model):
     every: Annotated[Hours, Field(gt=0)] | None = Field(
         None, description="Between decisions; default: `horizons.decision`."
     )
+    events: Events | None = Field(None, description="Decisions between those of the clock.")
     strategies: Annotated[list[StrategyName], Field(min_length=1)] = Field(
         ["allocator", "no_hedge", "one_to_one", "equal_split", "best_funding"],
         description="Who is compared; `one_to_one` is on the first venue, `foresight` knows funding to come.",
