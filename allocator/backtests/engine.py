@@ -29,11 +29,9 @@ from allocator.backtests.stretch import Stretch, hold
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Block, Choice, Walk
 from allocator.errors import HedgeError
-from allocator.market.build import build_market
+from allocator.market.build import STATE, build_market
 from allocator.market.types import Decision, Market
 from allocator.scenario.load import LoadedScenario
-from allocator.snapshot.read import SnapshotData
-from models.arrays import Vector
 from models.arrays import Vector
 from models.contracts import round_to_lot
 
@@ -108,8 +106,8 @@ class _Walker:
         self.progress, self.found = progress, Walk(name)
         self.row = int(tape.times.searchsorted(span.start, side="left"))
         self.last = int(tape.times.searchsorted(span.end, side="right")) - 1
-        self.desk, self.market = _begin(records.loaded, tape, self.row)
-        self.ahead = _announced(tape.snapshot.tables["holdings"])
+        self.desk, self.market = _begin(records, self.row)
+        self.ahead = _announced(tape.snapshot.tables["holdings"], tape.times[self.row])
         self.orders: _Orders | None = None
         self.next_decision = tape.times[self.row]
         events = records.loaded.scenario.backtest.events
@@ -239,24 +237,25 @@ class _Walker:
         return Bars(first, block.delta, places, margin)
 
 
-def _begin(loaded: LoadedScenario, tape: Tape, row: int) -> tuple[Desk, Market]:
+def _begin(records: Records, row: int) -> tuple[Desk, Market]:
     """The desk of the snapshot, and a market at the first bar with its positions in it."""
-    now = tape.times[row].to_pydatetime()
-    tables = dict(tape.known_at(now, pd.Timedelta(hours=loaded.scenario.forecasts.assets.window)))
-    for name in ("positions", "collateral", "holdings"):
+    held, now = {}, records.tape.times[row]
+    for name in STATE:
         # The opening book is as of the first bar, whenever it was written down; trades to come are not in it.
-        table = tape.snapshot.tables[name]
+        table = records.tape.snapshot.tables[name]
         kept = table[table["kind"] != "anticipated"] if name == "holdings" else table
-        tables[name] = kept.assign(time=pd.Timestamp(now))
-    moved = loaded.scenario.model_copy(update={"as_of": now})
-    held = SnapshotData(tables, now, {}, {}, (), tape.snapshot.from_tables)
-    market = build_market(replace(loaded, scenario=moved), held)
+        held[name] = kept.assign(time=now)
+    known = records.at(row)
+    market = build_market(known.loaded, known.snapshot, None, records.memory, records.history, held)
     return opening(held, market), market
 
 
-def _announced(holdings: pd.DataFrame) -> list[_Announced]:
-    """Trades of the book that were announced: time, asset, coins; they happen whole."""
-    rows = holdings[holdings["kind"] == "anticipated"]
+def _announced(holdings: pd.DataFrame, start: pd.Timestamp) -> list[_Announced]:
+    """Trades of the book that were announced: time, asset, coins; they happen whole.
+
+    One expected before `start` is history: what the book holds by then is stated by its other rows.
+    """
+    rows = holdings[(holdings["kind"] == "anticipated") & (holdings["expected_time"] >= start)]
     return sorted(
         (pd.Timestamp(time), str(asset), float(coins))
         for time, asset, coins in zip(rows["expected_time"], rows["asset"], rows["coins"], strict=True)

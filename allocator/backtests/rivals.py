@@ -1,4 +1,7 @@
-"""What else a desk could do, on the same costs: the strategies that the allocator is compared with."""
+"""What else a desk could do, on the same costs: the strategies that the allocator is compared with.
+
+They hedge with perpetuals: a dated future asks when to roll, which no rule of these answers.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def least_variance(moment: Moment) -> Decision:
     target = np.linalg.solve(root, -at_zero)
     lower = np.where(market.hedged_exposure > 0, -np.inf, 0.0)
     upper = np.where(market.hedged_exposure > 0, 0.0, np.inf)
-    free = lower < upper
+    free = (lower < upper) & ~market.dated
     found = np.zeros(n)
     if free.any():
         found[free] = lsq_linear(root.T[:, free], target, bounds=(lower[free], upper[free])).x
@@ -86,7 +89,10 @@ def foresight(moment: Moment) -> Decision:
     total = np.array([float(paid.get((i.exchange, i.symbol), 0.0)) for i in market.instruments])
     covered = min((tape.times[-1] - now) / (until - now), 1.0)
     share = market.horizon_share / covered if covered > 0 else 0.0
-    funding = replace(market.funding, cost=share * total, total=total, uncertainty=np.zeros(len(total)))
+    # Of a dated future the carry is known already; it settles no funding to foresee.
+    cost = np.where(market.dated, market.funding.cost, share * total)
+    known = np.where(market.dated, market.funding.total, total)
+    funding = replace(market.funding, cost=cost, total=known, uncertainty=np.zeros(len(total)))
     return allocator(replace(moment, market=replace(market, funding=funding)))
 
 
@@ -101,7 +107,7 @@ def _first(market: Market, mine: BoolVector, venue: str) -> Vector:
 def _split(market: Market, weigh: Callable[[Market, BoolVector], Vector]) -> Decision:
     positions = np.zeros(len(market.instruments))
     for a in range(len(market.assets)):
-        mine = market.asset_of == a
+        mine = (market.asset_of == a) & ~market.dated
         if mine.any() and market.exposure[a]:
             positions -= market.exposure[a] * weigh(market, mine)
     return only(market, positions)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from allocator.errors import DataError, Problem
 from allocator.market.types import Matrix
@@ -24,15 +22,14 @@ class Tape:
 
     `marks` (T, n) in quote currency, columns as `keys` (exchange, symbol); `reference` (T, m) in USD, columns
     as `names` of coins and currencies. Both carry their last value forward, NaN before the first: a gap has
-    no news, it is not a price of 0. `fresh` (T, n) is where a mark was recorded. `settled` holds the funding
-    that was paid: settlement_time, venue, symbol, rate.
+    no news, it is not a price of 0. `settled` holds the funding that was paid: settlement_time, venue, symbol,
+    rate.
     """
 
     snapshot: SnapshotData
     times: pd.DatetimeIndex
     keys: Mapping[Key, int]
     marks: Matrix
-    fresh: NDArray[np.bool_]
     names: Mapping[str, int]
     reference: Matrix
     settled: pd.DataFrame
@@ -59,24 +56,10 @@ class Tape:
             times,
             {(str(key[0]), str(key[1])): k for k, key in enumerate(marks.columns.to_list())},
             marks.ffill().to_numpy(dtype=float),
-            marks.notna().to_numpy(),
             {str(name): k for k, name in enumerate(reference.columns)},
             reference.reindex(times).ffill().to_numpy(dtype=float),
             settled,
         )
-
-    def known_at(self, now: datetime, lookback: pd.Timedelta) -> Mapping[str, pd.DataFrame]:
-        """The tables as they stood at `now`: no row is later, prices and funding go back no further."""
-        found = {}
-        for name, table in self.snapshot.tables.items():
-            times = table["time"]
-            if name in ("prices", "funding") and times.is_monotonic_increasing:
-                first = int(times.searchsorted(pd.Timestamp(now) - lookback, side="left"))
-                last = int(times.searchsorted(pd.Timestamp(now), side="right"))
-                found[name] = table.iloc[first:last]
-            else:
-                found[name] = table[times <= now]
-        return found
 
     def funding_between(self, after: pd.Timestamp, until: pd.Timestamp) -> pd.DataFrame:
         """Settlements in (after, until]."""

@@ -47,6 +47,9 @@ __all__ = [
     "show_origin",
 ]
 
+# Where a scenario states a time.
+_TIMES = (("as_of",), ("backtest", "start"), ("backtest", "end"))
+
 
 @dataclass(frozen=True)
 class LoadedScenario:
@@ -249,16 +252,33 @@ def _validated(tree: Node, main: Origin) -> tuple[Scenario | None, list[Problem]
     # Strict: `"5"` is no number and `yes` no boolean. A time is text in YAML, so it is read here.
     values: dict[str, object] = dict(_document(tree))
     problems: list[Problem] = []
-    if values.get("as_of") is not None:
-        try:
-            values["as_of"] = _time(values["as_of"])
-        except ValueError as error:
-            del values["as_of"]
-            problems.append(Problem(str(tree.entries()["as_of"].touched), f"as_of: {error}"))
+    for path in _TIMES:
+        _read_time(values, tree, path, problems)
     try:
         return Scenario.model_validate(values, strict=True), problems
     except ValidationError as error:
         return None, problems + problems_of(error, tree, main)
+
+
+def _read_time(values: dict[str, object], tree: Node, path: tuple[str, ...], problems: list[Problem]) -> None:
+    """Put a time in place of its text; leave out what is none, and report it."""
+    section, node = values, tree
+    for name in path[:-1]:
+        inner = section.get(name)
+        if not isinstance(inner, dict):
+            return
+        within = dict(inner)
+        section[name] = within
+        section = within
+        node = node.entries()[name]
+    key = path[-1]
+    if section.get(key) is None:
+        return
+    try:
+        section[key] = _time(section[key])
+    except ValueError as error:
+        del section[key]
+        problems.append(Problem(str(node.entries()[key].touched), f"{'.'.join(path)}: {error}"))
 
 
 def _time(value: object) -> datetime:
