@@ -150,6 +150,12 @@ def _parser() -> argparse.ArgumentParser:
                 help="processes (default: one a core; 1: none beside this)",
             )
             command.add_argument(
+                "--executor",
+                default="loky",
+                metavar="dask://HOST:PORT",
+                help="a Dask cluster by its scheduler's address (default: processes of this machine)",
+            )
+            command.add_argument(
                 "--solver", choices=("piqp", "clarabel"), help="default: piqp, and clarabel for cones"
             )
         if name == "frontier":

@@ -17,9 +17,11 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from allocator.sweeps.executors import check_executor
     from allocator.sweeps.plan import make_plan
     from allocator.sweeps.run import run_plan
 
+    check_executor(arguments.executor, arguments.workers)
     overlays = [name.strip() for names in arguments.overlays for name in names.split(",") if name.strip()]
     solver = None if arguments.solver is None else arguments.solver.upper()
     plan = make_plan(arguments.scenario, overlays, arguments.sets, arguments.snapshot, solver)
@@ -27,19 +29,14 @@ def run(arguments: argparse.Namespace) -> int:
     quiet = arguments.quiet > 0 or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:
         task = bar.add_task("cells", total=len(plan.cells.cells))
-        done = run_plan(plan, arguments.out, arguments.workers, lambda count: bar.advance(task, count))
+        done = run_plan(
+            plan, arguments.out, arguments.workers, lambda n: bar.advance(task, n), arguments.executor
+        )
     text = done.run.text("result.json")
     if arguments.json:
         say(text)
         return done.exit_code
-    result = json.loads(text)
-    counts = ", ".join(f"{count:,} {status}" for status, count in result["by_status"].items())
-    lines = [f"{result['scenario']}: {result['cells']:,} cells: {counts}", f"  {done.run.folder}"]
-    if done.exit_code:
-        failed = done.cells[done.cells["status"] != "optimal"]
-        shown = failed.head(5)
-        lines += [f"  {name}: {reason}" for name, reason in zip(shown["name"], shown["reason"], strict=True)]
-        if len(failed) > len(shown):
-            lines.append(f"  and {len(failed) - len(shown):,} more in cells.parquet")
-    say("\n".join(lines) + "\n")
+    from allocator.sweeps.page import text_of
+
+    say(text_of(json.loads(text), done.cells, done.limits, done.run.folder))
     return done.exit_code

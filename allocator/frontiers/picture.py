@@ -2,11 +2,11 @@
 
 `frontier.json`: `x`, `y` {name, label, unit}; `minimised` and `bounded`, what programs made least and
 what they bounded; `points` from the least of the bounded quantity to the least of the minimised one, each
-with `x`, `y`, `arc` (0 to 1, share of the curve's length), `quantities`, `audit` and `set` (what `--set` takes to
-allocate it; null where it cannot be said so); `references` with `name`, `label`, `x`, `y`, `excess` (what it
-has of the minimised quantity beyond the least there is at its bounded one; null where no plan has so little),
-`quantities`, `permitted`, `breaches`; `spacing` {least, most} of neighbours along the curve, as shares of the
-mean; `failed_bounds` at which no answer was proven. Amounts are USD per decision horizon.
+with `x`, `y`, `arc` (0 to 1, share of the curve's length), `quantities`, `audit` and `set` (what `--set`
+takes to allocate it; null where it cannot be said so); `references` with `name`, `label`, `x`, `y`, `excess`
+(what it has of the minimised quantity beyond the least there is at its bounded one; null where no plan has
+so little), `quantities`, `permitted`, `breaches`; `spacing` {least, most} of neighbours along the curve, as
+shares of the mean; `failed_bounds` at which no answer was proven. Amounts are USD per decision horizon.
 """
 
 from __future__ import annotations

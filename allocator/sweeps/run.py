@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
-import secrets
 import shutil
+import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from allocator.errors import DataError, HedgeError
+from allocator.locking import only_one
 from allocator.market.build import build_market
 from allocator.market.memory import Memory
 from allocator.market.types import Market
@@ -23,9 +23,11 @@ from allocator.runs import LOG, Run, find, make_parent, write
 from allocator.scenario.cells import Cell
 from allocator.scenario.load import resolved_yaml
 from allocator.sweeps import store
+from allocator.sweeps.executors import LOKY, Shared, check_executor, in_parallel, one_thread
 from allocator.sweeps.fast import Answer, Solver
 from allocator.sweeps.plan import Plan, make_plan
 from allocator.sweeps.records import Records, types
+from allocator.sweeps.sensitivity import sensitivities
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,25 +89,44 @@ def sweep(
     out: Path | str = "runs",
     workers: int | None = None,
     solver: str | None = None,
+    executor: str = LOKY,
 ) -> Sweep:
     """Solve every cell of a scenario's `sweep` and keep the tables in a run folder below `out`.
 
-    `workers` is the number of processes, by default one a core; 1 computes here. `solver` is PIQP or
-    CLARABEL; None takes PIQP for quadratic programs, Clarabel for those with cones. Raises `ScenarioError`
-    and `DataError` before the first cell; afterwards a cell that fails is a row with its reason. A sweep that
-    was stopped goes on where it was.
+    `workers` is the number of processes, by default one a core; 1 computes here. `executor` is `loky`, or the
+    address of a Dask scheduler as dask://HOST:PORT. `solver` is PIQP or CLARABEL; None takes PIQP for
+    quadratic programs, Clarabel for those with cones. Raises `ScenarioError` and `DataError` before the first
+    cell; afterwards a cell that fails is a row with its reason. A sweep that was stopped goes on where it
+    was; while another process computes the same one, this waits for it.
     """
+    check_executor(executor, workers)
     plan = make_plan(scenario, overlays, sets, snapshot, solver)
-    return run_plan(plan, Path(out), workers, lambda _: None)
+    return run_plan(plan, Path(out), workers, lambda _: None, executor)
 
 
-def run_plan(plan: Plan, out: Path, workers: int | None, told: Told) -> Sweep:
+def run_plan(plan: Plan, out: Path, workers: int | None, told: Told, executor: str = LOKY) -> Sweep:
     """Compute what is not yet there; `told` hears how many cells are finished, first those found."""
     done = find(out, plan.sweep_id)
-    if done is not None:
-        told(len(plan.cells.cells))
-        return Sweep(done)
-    make_parent(out)
+    if done is None:
+        make_parent(out)
+        with only_one(out / f".sweep-{plan.sweep_id}.lock"):
+            # Another process may have finished it meanwhile.
+            done = find(out, plan.sweep_id)
+            if done is None:
+                return Sweep(_go_on(plan, out, Pool(executor, workers), told))
+    told(len(plan.cells.cells))
+    return Sweep(done)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where cells are computed: `loky` or the address of a Dask cluster; the number of processes."""
+
+    executor: str
+    workers: int | None
+
+
+def _go_on(plan: Plan, out: Path, pool: Pool, told: Told) -> Run:
     started = datetime.now(UTC)
     folder = out / f".sweep-{plan.sweep_id}"
     folder.mkdir(exist_ok=True)
@@ -114,41 +135,37 @@ def run_plan(plan: Plan, out: Path, workers: int | None, told: Told) -> Sweep:
     told(len(there))
     left = [cell.index for cell in plan.cells.cells if cell.index not in there]
     chunks = [left[k : k + CHUNK] for k in range(0, len(left), CHUNK)]
-    _compute(plan, folder, chunks, workers, told)
+    # Parts are written here alone: what a worker finishes after a kill is lost, and disturbs nothing.
+    for part in _computed(plan, folder, chunks, pool):
+        store.keep(folder, part)
+        told(part.cells)
     run = _finish(plan, out, folder, started)
     shutil.rmtree(folder, ignore_errors=True)
-    return Sweep(run)
+    return run
 
 
-def _compute(
-    plan: Plan, folder: Path, chunks: Sequence[Sequence[int]], workers: int | None, told: Told
-) -> None:
-    if workers == 1 or len(chunks) < 2:
+def _computed(plan: Plan, folder: Path, chunks: Sequence[Sequence[int]], pool: Pool) -> Iterator[store.Part]:
+    """The chunks' parts, as they are finished."""
+    if pool.executor == LOKY and (pool.workers == 1 or len(chunks) < 2):
         worker = Worker(plan)
-        for chunk in chunks:
-            told(worker.chunk(folder, chunk))
-        return
-    from joblib import Parallel, delayed, parallel_config  # type: ignore[import-untyped]
-
-    # Workers read the plan from a file, once each: it holds the tables.
-    shared = folder / f"{secrets.token_hex(8)}.pickle"
-    shared.write_bytes(pickle.dumps(plan))
-    try:
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            pool = Parallel(n_jobs=-1 if workers is None else workers, return_as="generator_unordered")
-            for count in pool(delayed(_in_process)(shared, folder, chunk) for chunk in chunks):
-                told(count)
-    finally:
-        shared.unlink(missing_ok=True)
+        with one_thread():
+            for chunk in chunks:
+                yield worker.part(chunk)
+    elif chunks:
+        yield from in_parallel(pool.executor, pool.workers, plan, folder, _in_process, chunks)
 
 
-def _in_process(shared: Path, folder: Path, chunk: Sequence[int]) -> int:
-    return _worker(shared).chunk(folder, chunk)
+_ALONE = threading.Lock()  # a cluster's worker may run tasks in threads; the modeller is not made for them
+
+
+def _in_process(shared: Shared, chunk: Sequence[int]) -> store.Part:
+    with _ALONE, one_thread():
+        return _worker(shared).part(chunk)
 
 
 @lru_cache(maxsize=1)
-def _worker(shared: Path) -> Worker:
-    return Worker(pickle.loads(shared.read_bytes()))
+def _worker(shared: Shared) -> Worker:
+    return Worker(shared.value())
 
 
 class Worker:
@@ -160,10 +177,9 @@ class Worker:
         self._solver = Solver(plan.solver)
         self._memory = Memory()
 
-    def chunk(self, folder: Path, indices: Sequence[int]) -> int:
-        """Compute cells and keep them as one part; returns how many."""
-        store.write_part(folder, self.records([self._plan.cells.cells[k] for k in indices]), self._swept)
-        return len(indices)
+    def part(self, indices: Sequence[int]) -> store.Part:
+        """Compute cells; their rows as one part."""
+        return store.part_of(self.records([self._plan.cells.cells[k] for k in indices]), self._swept)
 
     def records(self, cells: Sequence[Cell]) -> Records:
         """The rows of some cells."""
@@ -192,7 +208,7 @@ def _finish(plan: Plan, out: Path, folder: Path, started: datetime) -> Run:
         raise DataError(f"{folder}: parts of this sweep were changed; move the folder away and run again")
     counts = Counter(tables["cells"]["status"].to_pylist())
     code = 0 if set(counts) <= {"optimal"} else FAILED
-    name = plan.cells.base.scenario.name
+    name, swept = plan.cells.base.scenario.name, list(types(plan.cells.cells))
     result = {
         "schema_version": SCHEMA_VERSION,
         "run_id": plan.sweep_id,
@@ -200,7 +216,8 @@ def _finish(plan: Plan, out: Path, folder: Path, started: datetime) -> Run:
         "status": "optimal" if code == 0 else "some_failed",
         "cells": len(plan.cells.cells),
         "by_status": dict(sorted(counts.items())),
-        "swept": list(types(plan.cells.cells)),
+        "swept": swept,
+        "sensitivity": [found.to_json() for found in sensitivities(tables["cells"].to_pandas(), swept)],
     }
     log.info("sweep %s of %s: %s", plan.sweep_id, name, result["by_status"])
     finished = datetime.now(UTC)

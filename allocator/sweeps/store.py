@@ -6,6 +6,7 @@ import io
 import secrets
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -24,14 +25,33 @@ _WHOLE = frozenset({"cell", "iterations"})
 _ARROW: Mapping[type, pa.DataType] = {float: pa.float64(), bool: pa.bool_(), str: pa.string()}
 
 
-def write_part(folder: Path, records: Records, swept: Mapping[str, type]) -> None:
-    """Keep some finished cells: to a hidden folder first, then renamed in one step."""
+@dataclass(frozen=True)
+class Part:
+    """Some finished cells as the bytes of Parquet files; `first` is the index of the first cell."""
+
+    first: int
+    cells: int
+    tables: Mapping[str, bytes]
+
+
+def part_of(records: Records, swept: Mapping[str, type]) -> Part:
+    """The rows of some cells as a part."""
+    tables = {
+        name: parquet_bytes(arrow_table(getattr(records, name), swept if name == "cells" else {}))
+        for name in TABLES
+    }
+    first = records.cells[0]["cell"]
+    assert isinstance(first, int)
+    return Part(first, len(records.cells), tables)
+
+
+def keep(folder: Path, part: Part) -> None:
+    """Keep a part: to a hidden folder first, then renamed in one step."""
     partial = folder / f"{_PARTIAL}{secrets.token_hex(8)}"
     partial.mkdir()
-    for name in TABLES:
-        table = arrow_table(getattr(records, name), swept if name == "cells" else {})
-        pq.write_table(table, partial / f"{name}.parquet")
-    partial.rename(folder / f"{_PART}{records.cells[0]['cell']:06}-{secrets.token_hex(4)}")
+    for name, content in part.tables.items():
+        (partial / f"{name}.parquet").write_bytes(content)
+    partial.rename(folder / f"{_PART}{part.first:06}-{secrets.token_hex(4)}")
 
 
 def arrow_table(rows: Sequence[Record] | Columns, swept: Mapping[str, type]) -> pa.Table:
@@ -63,10 +83,18 @@ def parts(folder: Path) -> list[Path]:
 
 
 def finished(folder: Path) -> set[int]:
-    """Indices of the cells that parts hold."""
+    """Indices of the cells that parts hold. A part that a power cut left unreadable is removed."""
     done: set[int] = set()
     for part in parts(folder):
-        done.update(pq.read_table(part / "cells.parquet", columns=["cell"])["cell"].to_pylist())
+        try:
+            rows = [pq.read_metadata(part / f"{name}.parquet").num_rows for name in TABLES]
+            cells = pq.read_table(part / "cells.parquet", columns=["cell"])["cell"].to_pylist()
+        except (pa.ArrowInvalid, OSError):
+            rows, cells = [], []
+        if rows and cells:
+            done.update(cells)
+        else:
+            shutil.rmtree(part, ignore_errors=True)
     return done
 
 

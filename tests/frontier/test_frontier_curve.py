@@ -93,7 +93,7 @@ def check(market: Market) -> None:
 
 
 def _support(at, x):
-    """A bound below a convex curve known at some points: no chord, continued beyond its ends, lies above it."""
+    """A bound below a convex curve known at some points: chords, continued, lie below it."""
     slopes = np.diff(at[:, 1]) / np.diff(at[:, 0])
     beyond = [
         at[k, 1] + slope * (x - at[k, 0])

@@ -103,15 +103,15 @@ def test_a_stopped_sweep_goes_on_where_it_was(tmp_path, swept, monkeypatch):
     path, whole = swept
     monkeypatch.setattr(sweeping, "CHUNK", 4)
     plan, computed = make_plan(path), []
-    chunk = sweeping.Worker.chunk
+    part = sweeping.Worker.part
 
-    def stopping(self, folder, indices):
+    def stopping(self, indices):
         if len(computed) == 2:
             raise KeyboardInterrupt
         computed.append(list(indices))
-        return chunk(self, folder, indices)
+        return part(self, indices)
 
-    monkeypatch.setattr(sweeping.Worker, "chunk", stopping)
+    monkeypatch.setattr(sweeping.Worker, "part", stopping)
     with pytest.raises(KeyboardInterrupt):
         sweeping.run_plan(plan, tmp_path, 1, lambda _: None)
     assert [p.name for p in tmp_path.iterdir() if not p.name.startswith(".")] == []
