@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ from rich.text import Text
 from allocator.plain_tables import dollars, percent, plain_table
 
 Json = Mapping[str, Any]
+_WIDTH = 140
 _BESIDE = ("volatility", "cost", "gross", "turnover", "margin")
 
 
 def text_of(result: Json, folder: Path | None) -> str:
     """The page as text for stdout, with colours only on a terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    # Wide enough for keys and names where nobody's window says otherwise.
+    width = None if sys.stdout.isatty() else _WIDTH
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
     with console.capture() as captured:
         console.print(page(result, folder))
     return captured.get()
@@ -41,7 +45,7 @@ def page(result: Json, folder: Path | None) -> RenderableType:
     parts: list[RenderableType] = [head, _curve(result), Text(), _references(result)]
     if folder is not None:
         parts.append(Text(f"\n{x['name']}: {x['label']}. {y['name']}: {y['label']}."))
-        parts.append(Text(f"Picture and tables in {folder}"))
+        parts.append(Text(f"Picture and tables in {folder}", no_wrap=True, overflow="ignore"))
     return Group(*parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
 Json = Mapping[str, Any]
 _FAILURES, _LIMITS, _KEYS = 5, 6, 12
+_WIDTH = 140
 _COLUMNS = ("total_usd", "volatility_hedged_usd", "gross_usd", "turnover_usd")
 
 
 def text_of(result: Json, cells: pd.DataFrame, limits: pd.DataFrame, folder: Path) -> str:
     """The page as text for stdout, with colours only on a terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    # Wide enough for keys and names where nobody's window says otherwise.
+    width = None if sys.stdout.isatty() else _WIDTH
+    console = Console(highlight=False, markup=False, emoji=False, width=width)
     with console.capture() as captured:
         console.print(Group(*page(result, cells, limits, folder)))
     return captured.get()
@@ -41,7 +45,7 @@ def page(result: Json, cells: pd.DataFrame, limits: pd.DataFrame, folder: Path) 
         yield _limits(limits, len(optimal))
     if len(optimal) < len(cells):
         yield _failures(cells[cells["status"] != "optimal"])
-    yield Text(f"\nTables in {folder}")
+    yield Text(f"\nTables in {folder}", no_wrap=True, overflow="ignore")
 
 
 def _spread(optimal: pd.DataFrame) -> Table:

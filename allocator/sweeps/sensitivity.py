@@ -1,8 +1,8 @@
 """What the objective owes to each swept key: main effects of a finished sweep.
 
 A key's *share* is its first-order sensitivity index, Var(E[Y|X]) / Var(Y): the variance of the group means
-over that of all cells, which is Pearson's correlation ratio η². Groups are the key's values; where a key has
-more values than `GROUPS`, as random draws do, they are groups of equal size in its order, the given-data
+over that of all cells, which is Pearson's correlation ratio η². Groups are the key's values; where most cells
+have a value of their own, as random draws do, they are groups of equal size in its order, the given-data
 estimate (Saltelli et al., *Global Sensitivity Analysis: The Primer*, Wiley 2008, ch. 4; Plischke, Borgonovo
 and Smith, European Journal of Operational Research 226, 2013). On a full grid the shares of all keys and of
 their interactions add to one. Groups of a few draws each differ by chance alone: there the share is the
@@ -14,7 +14,7 @@ each is given all they do, and names the others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,8 @@ import pandas as pd
 from allocator.result import Json, number, usd
 from models.arrays import Vector
 
-GROUPS = 10  # of a key with more values than these
+_FEWEST, _MOST = 10, 48  # groups of a drawn key, where there are enough cells
+_IN_GROUP = 4  # cells of a group, at least
 _UNSET = "as in the file"
 _TINY = 1e-12  # of the largest objective: variation below this is rounding
 
@@ -71,10 +72,9 @@ def sensitivities(cells: pd.DataFrame, swept: Sequence[str], of: str = "total_us
     optimal = cells[(cells["status"] == "optimal") & cells[of].notna()] if of in cells else cells.iloc[:0]
     if len(optimal) < 2:
         return []
-    labels = {key: _labels(optimal[key]) for key in swept if key in optimal}
-    varied = {key: label for key, label in labels.items() if label.nunique() > 1}
+    varied = [key for key in swept if key in optimal and _labels(optimal[key]).nunique() > 1]
     y = optimal[of].to_numpy(dtype=float)
-    found = [_effect(key, optimal[key], y, varied) for key in varied]
+    found = [_effect(key, optimal[varied], y) for key in varied]
     return sorted(found, key=lambda s: (-(s.share or 0.0), -s.range_usd, s.key))
 
 
@@ -89,16 +89,20 @@ def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _effect(key: str, values: pd.Series[Any], y: Vector, varied: Mapping[str, pd.Series[str]]) -> Sensitivity:
+def _effect(key: str, varied: pd.DataFrame, y: Vector) -> Sensitivity:
+    values: pd.Series[Any] = varied[key]
+    labels = _labels(values)
     numeric = _numbers(values)
-    binned = numeric is not None and varied[key].nunique() > GROUPS
-    groups = _bins(numeric) if numeric is not None and binned else varied[key].reset_index(drop=True)
+    together = [str(other) for other in varied if other != key and _in_step(values, varied[other])]
+    # Values that hardly repeat cannot tell an effect from chance, unless nothing else changes beside it.
+    own = labels.nunique() > len(y) / 2 and len(together) + 1 < varied.shape[1]
+    binned = numeric is not None and own
+    groups = _bins(numeric) if numeric is not None and own else labels.reset_index(drop=True)
     means = pd.Series(y).groupby(groups).mean()
     slope = None if numeric is None else _slope(numeric, y)
-    together = [other for other, labels in varied.items() if other != key and _in_step(varied[key], labels)]
     best, worst = str(means.idxmin()), str(means.idxmax())
     spread = float(means.max() - means.min())
-    share = _share(y, groups, binned)
+    share = _share(y, groups, own)
     return Sensitivity(key, share, slope, spread, best, worst, len(means), binned, tuple(together))
 
 
@@ -112,10 +116,12 @@ def _numbers(values: pd.Series[Any]) -> Vector | None:
 def _bins(values: Vector) -> pd.Series[str]:
     """Groups of about equal size in the order of the values, named by their ends."""
     known = np.isfinite(values)
+    count = int(known.sum())
+    wanted = max(min(max(_FEWEST, count // 40), _MOST, count // _IN_GROUP), 2)
     ranks = pd.Series(values[known]).rank(method="first").to_numpy()
-    bins = np.minimum((ranks - 1) * GROUPS // max(int(known.sum()), 1), GROUPS - 1)
+    bins = np.minimum((ranks - 1) * wanted // count, wanted - 1)
     names = np.full(len(values), _UNSET, dtype=object)
-    named = np.empty(int(known.sum()), dtype=object)
+    named = np.empty(count, dtype=object)
     for k in np.unique(bins):
         mine = values[known][bins == k]
         named[bins == k] = f"{mine.min():g} to {mine.max():g}"
@@ -123,17 +129,17 @@ def _bins(values: Vector) -> pd.Series[str]:
     return pd.Series(names)
 
 
-def _share(y: Vector, groups: pd.Series[str], binned: bool) -> float | None:
+def _share(y: Vector, groups: pd.Series[str], own: bool) -> float | None:
     total = float(np.sum((y - y.mean()) ** 2))
     if total <= len(y) * (_TINY * np.abs(y).max()) ** 2:
         return None
     means = pd.Series(y).groupby(groups).transform("mean").to_numpy()
     between = float(np.sum((means - y.mean()) ** 2))
-    if not binned:
+    if not own:
         return min(between / total, 1.0)
     k, n = groups.nunique(), len(y)
-    if n <= k:
-        return None
+    if n < 2 * k:
+        return None  # too few cells to tell
     within = (total - between) / (n - k)
     return max(between - (k - 1) * within, 0.0) / total
 
@@ -145,7 +151,14 @@ def _slope(x: Vector, y: Vector) -> float | None:
     return float(away @ y[known]) / square if square > 0 else None
 
 
-def _in_step(one: pd.Series[str], other: pd.Series[str]) -> bool:
-    """Whether two keys determine each other."""
-    pairs = len(pd.DataFrame({"one": one, "other": other}).drop_duplicates())
-    return pairs == one.nunique() == other.nunique()
+def _in_step(one: pd.Series[Any], other: pd.Series[Any]) -> bool:
+    """Whether two keys determine each other; draws seem to, unless in the same order."""
+    labels = pd.DataFrame({"one": _labels(one), "other": _labels(other)})
+    values = labels.nunique()
+    if not len(labels.drop_duplicates()) == values["one"] == values["other"]:
+        return False
+    numbers = _numbers(one), _numbers(other)
+    if numbers[0] is None or numbers[1] is None or values["one"] <= len(labels) / 2:
+        return True
+    steps = np.diff(numbers[1][np.argsort(numbers[0])])
+    return bool(np.all(steps >= 0) or np.all(steps <= 0))

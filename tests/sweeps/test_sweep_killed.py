@@ -52,7 +52,7 @@ clock = random.Random(int(seed))
 keep = store.keep
 def kept(folder, part):
     if not clocks:
-        clocks.append(threading.Timer(clock.uniform(0, 0.25), os.kill, (os.getpid(), signal.SIGKILL)))
+        clocks.append(threading.Timer(clock.uniform(0, 0.6), os.kill, (os.getpid(), signal.SIGKILL)))
         clocks[0].start()
     keep(folder, part)
 clocks = []
@@ -121,7 +121,7 @@ def test_the_second_of_two_waits_and_finds_the_first_one_s(tmp_path, monkeypatch
 
 @pytest.mark.long
 def test_two_processes_at_once_give_one_table(tmp_path, hedge: Hedge):
-    path = write(tmp_path, 40)
+    path = write(tmp_path, 12)
     both = [spawn("sweep", path, "--out", "runs", "--workers", "1", cwd=tmp_path) for _ in range(2)]
     outcomes = [finish(process) for process in both]
     assert [outcome.code for outcome in outcomes] == [0, 0]
@@ -190,7 +190,7 @@ def test_a_part_that_cannot_be_read_is_computed_again(tmp_path):
 
 @pytest.mark.long
 def test_memory_stays_bounded(tmp_path, told):
-    cells = 4000 if FULL else 600
+    cells = 4000 if FULL else 400
     plan, peaks = make_plan(write(tmp_path, cells)), {}
     folder = tmp_path / "parts"
     folder.mkdir()
