@@ -43,6 +43,10 @@ def write_page(done: Run, file: Path | None = None) -> Path:
 
 def _maker(done: Run) -> Callable[[Run], str]:
     """What makes the page: the run's own result says whether it is a sweep, a frontier or a backtest."""
+    if (done.folder / "frontier.json").exists():
+        from allocator.report.frontier_page import page as of_frontier
+
+        return of_frontier
     result = json.loads(done.text("result.json"))
     if "swept" in result:
         from allocator.report.sweep_page import page as of_sweep

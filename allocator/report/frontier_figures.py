@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import nan
 
 from allocator.report.charts import Curve, Curves, Spot, Tone
 from allocator.report.frames import plain
@@ -14,8 +16,8 @@ _FAR = 4.0  # spans of the curve: points farther away are named in the note inst
 
 
 def form_of(name: str) -> Form:
-    """How a quantity is shown."""
-    return percent if name in ("margin", "share") else dollars
+    """How a quantity of this name or unit is shown."""
+    return percent if name in ("margin", "share", "fraction") else dollars
 
 
 def frontier(
@@ -56,6 +58,26 @@ def frontier(
         form=form_of(y),
         spots=spots,
     )
+
+
+def of_data(data: Node) -> Curves:
+    """The picture of what ``frontier.json`` holds: axes, points, and plans beside the curve."""
+    points = [{"x": point["x"].value, "y": point["y"].value} for point in data["points"]]
+    beside = {
+        str(row["label"]) if str(row["name"]) != _CHOSEN[0] else _CHOSEN[0]: {
+            "x": _number(row["x"]),
+            "y": _number(row["y"]),
+        }
+        for row in data["references"]
+    }
+    drawn = frontier(points, beside, "x", "y", (str(data["x"]["name"]), str(data["y"]["name"])))
+    across, up = (form_of(str(data[axis]["unit"])) for axis in ("x", "y"))
+    return replace(drawn, x_form=across, form=up)
+
+
+def _number(node: Node) -> float:
+    value = node.number()
+    return nan if value is None else value
 
 
 def _spot(name: str, values: Mapping[str, float], axes: tuple[str, str]) -> Spot | None:

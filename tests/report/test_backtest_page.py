@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from nova_desk import write_desk
 from page_reader import Reader, check_numbers, files_of
 
 from allocator.backtests.run import backtest, parquet
@@ -27,9 +26,6 @@ from allocator.report.svg import draw
 from allocator.result import to_text
 from allocator.runs import find, write
 from allocator.scenario.load import load_scenario
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "venues"))
-from nova_desk import write_desk
 
 SETS = [
     "backtest.simulate={days: 16, seed: 3}",
