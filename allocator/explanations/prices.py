@@ -78,6 +78,7 @@ class ShadowPrices(Mapping[str, Vector]):
         found = [
             (price.name, plain(price.value), price.unit, plain(price.saves_usd or 0.0), price.source)
             for price in (*self.collateral, *self.figures)
+            if abs(price.saves_usd or 0.0) > _NONE
         ]
         columns = ("figure", ">value", "unit", ">saves per unit, USD", "set in")
         return card(

@@ -57,6 +57,7 @@ def plotly_figure(figure: Picture) -> go.Figure:
         template="plotly_white",
         title={"text": figure.title, "subtitle": {"text": figure.note}},
         margin={"t": 90},
+        height=430,
     )
     if isinstance(figure, Bars):
         _draw_bars(figure, drawn)
@@ -107,7 +108,7 @@ def _draw_curves(figure: Curves, drawn: go.Figure) -> None:
     drawn.update_layout(xaxis_title=figure.x_title, xaxis=across, yaxis=_axis(figure.form))
     drawn.update_layout(yaxis_title=figure.y_title or None, showlegend=any(c.name for c in figure.curves))
     if figure.kind == "log":
-        drawn.update_xaxes(type="log")
+        drawn.update_xaxes(type="log", dtick=1, exponentformat="power")
     if figure.zero:
         drawn.update_yaxes(rangemode="tozero")
 
@@ -140,7 +141,8 @@ def _curve(figure: Curves, curve: Curve) -> list[Any]:
         above = [high - y for high, y in zip(curve.high, curve.y, strict=True)]
         below = [y - low for low, y in zip(curve.low, curve.y, strict=True)]
         style["error_y"] = {"type": "data", "symmetric": False, "array": above, "arrayminus": below}
-    return [*found, go.Scatter(name=curve.name, x=x, y=list(curve.y), **style)]
+    line = go.Scatter(name=curve.name, x=x, y=list(curve.y), showlegend=bool(curve.name), **style)
+    return [*found, line]
 
 
 def _draw_heat_map(figure: HeatMap, drawn: go.Figure) -> None:
