@@ -224,15 +224,38 @@ def richer(walked: Walked) -> Intervals:
 
 def calibration(walked: Walked) -> Intervals:
     """Realised over predicted volatility by strategy, with an interval where the result holds one."""
-    rows = []
-    for row in walked.result["strategies"]:
-        interval = row.get("calibration_interval")
-        ends = (None, None) if interval is None else (interval[0], interval[1])
-        rows.append(Interval(str(row["strategy"]), row["calibration"], *ends))
+    rows = [_calibrated(str(row["strategy"]), row) for row in calibrated(walked, "volatility")]
+    if not rows:
+        rows = [Interval(str(row["strategy"]), row["calibration"]) for row in walked.result["strategies"]]
     return Intervals(
         title="Realised over predicted volatility",
         note="1 is a prediction that holds; above 1 the risk was larger than predicted.",
         rows=rows,
+        reference=1.0,
+        form=ratio,
+    )
+
+
+def calibrated(walked: Walked, of: str) -> list[Node]:
+    """What the result says of one kind of prediction, by strategy; empty where it does not."""
+    found = walked.result.get("calibration")
+    return [] if found is None else [row for row in found if str(row["of"]) == of]
+
+
+def _calibrated(name: str, row: Node) -> Interval:
+    interval = row.get("ratio_interval")
+    ends = (None, None) if interval is None else (interval[0], interval[1])
+    return Interval(name, row["ratio"], *ends)
+
+
+def models(walked: Walked, strategy: str) -> Intervals:
+    """Realised over predicted of each model of one strategy: volatility, funding, cost, margin use."""
+    found = walked.result.get("calibration")
+    rows = [row for row in found or () if str(row["strategy"]) == strategy and row["ratio"].value is not None]
+    return Intervals(
+        title=f"Realised over predicted, {strategy}",
+        note="By model; 1 is a prediction that holds. Bars: 95 % intervals where there are any.",
+        rows=[_calibrated(str(row["of"]).replace("_", " "), row) for row in rows],
         reference=1.0,
         form=ratio,
     )

@@ -14,6 +14,7 @@ from allocator.report.html import Content, Html, el, join
 from allocator.report.nodes import Node
 from allocator.report.numbers import Form, size, tag
 from allocator.report.table import Table
+from allocator.report.verdict import light
 from allocator.runs import MANIFEST, Run
 
 _TABLES = ("wealth", "ledger", "venues", "decisions")
@@ -37,11 +38,13 @@ _RISK: Sequence[tuple[str, str, Form]] = (
     (">over-hedged", "over_hedged", numbers.percent),
     (">under-hedged", "under_hedged", numbers.percent),
     (">worst margin use", "worst_margin_use", numbers.percent),
+    (">least distance to liquidation", "smallest_liquidation_distance", numbers.percent),
     (">liquidations", "liquidations", numbers.count),
     (">unanswered", "unanswered", numbers.count),
 )
 _MONEY: Sequence[tuple[str, str, Form]] = (
     (">P&L", "pnl_usd", numbers.dollars),
+    (">behind foresight", "regret_usd", numbers.dollars),
     *((f">{name.removesuffix('_usd').replace('_', ' ')}", name, numbers.dollars)
     for name in (
         "net_carry_usd", "funding_usd", "fees_usd", "slippage_usd", "impact_usd", "transfers_usd",
@@ -69,6 +72,7 @@ def page(run: Run) -> str:
         _wealth(walked),
         _margin(walked),
         _funding(walked),
+        _breakdowns(walked),
         _calibration(walked),
         _decisions(walked),
         shell.provenance(manifest, ("run", str(result["run_id"]))),
@@ -195,13 +199,55 @@ def _funding(walked: Walked) -> Html:
     )
 
 
+_FLOWS = (
+    "price",
+    "holding",
+    "revaluation",
+    "funding",
+    "fees",
+    "slippage",
+    "impact",
+    "transfers",
+    "liquidation",
+)
+
+
+def _breakdowns(walked: Walked) -> Html:
+    """Where the money of the first strategy was made, by coin, venue and month, where the result holds it."""
+    found = walked.result.get("breakdowns")
+    if not found:
+        return Html("")
+    drawn = []
+    for by in ("coin", "venue", "month"):
+        rows = [row for row in found if row["by"].value == by and row["strategy"].value == walked.names[0]]
+        if not rows:
+            continue
+        flows = [flow for flow in _FLOWS if f"{flow}_usd" in rows[0]]
+        cells = [
+            (
+                str(row["name"]),
+                *(tag(row[f"{flow}_usd"], numbers.dollars) for flow in flows),
+                tag(row["total_usd"], numbers.dollars),
+            )
+            for row in rows
+        ]
+        columns = (by, *(f">{flow}" for flow in flows), ">total")
+        drawn.append(table.draw(Table(f"by-{by}", f"By {by}, {walked.names[0]}", columns, cells)))
+    return shell.section("breakdowns", "Where the money came from", *drawn)
+
+
 def _calibration(walked: Walked) -> Html:
-    drawn = [svg.draw(figures.predicted(walked, walked.names[0])), svg.draw(figures.calibration(walked))]
+    first = walked.names[0]
+    drawn = [svg.draw(figures.predicted(walked, first)), svg.draw(figures.calibration(walked))]
+    if (by_model := figures.models(walked, first)).rows:
+        drawn.append(svg.draw(by_model))
+    warned = [light("watch", str(each)) for each in walked.result.get("warnings") or []]
+    watched = el("ul", "lights", *warned) if warned else Html("")
     said = shell.note(
         "A decision predicts the standard deviation of its P&L over the decision horizon; costs of trading "
         "fall into the same time and are small against it."
     )
-    return shell.section("calibration", "Calibration", shell.pictures(*drawn), said)
+    return shell.section("calibration", "Calibration", watched, shell.pictures(*drawn), said)
 
 
 def _decisions(walked: Walked) -> Html:

@@ -34,7 +34,7 @@ def poster(result: Node) -> str:
     name = str(near["name"])
     return _whole(
         [
-            ("Net delta by coin, before and after; shaded: the band allowed", figures.net_delta(result)),
+            ("Net delta by coin before and after; shaded: allowed", figures.net_delta(result)),
             (f"Equity on {name} if all coins move alike", figures.equity_by_price(result, name)),
             ("Volatility by source, one standard deviation a day", figures.risk_by_source(result)),
             ("Expected funding by venue, below zero earned", figures.carry(result, "venue")),

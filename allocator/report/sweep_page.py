@@ -48,6 +48,7 @@ def page(run: Run) -> str:
     body = [
         _verdict(result, cells),
         shell.contents(_SECTIONS),
+        _sensitivity(result),
         _pairs(cells.table, keys),
         _keys(cells.table, keys),
         _cells(cells, keys),
@@ -85,6 +86,29 @@ def _verdict(result: Node, cells: Frame) -> Html:
         "The objective holds each cell's own weights: where those are swept, compare cost and volatility."
     )
     return join([shell.paragraphs(*sentences), shell.note(said_of)])
+
+
+def _sensitivity(result: Node) -> Html:
+    """What moves the objective: a share of its variance by key, where the result holds it."""
+    found = result.get("sensitivity")
+    if not found:
+        return Html("")
+    rows = [
+        (
+            str(row["key"]),
+            tag(row["share"], numbers.percent),
+            tag(row["range_usd"], numbers.dollars),
+            tag(row["slope_usd_per_unit"], numbers.plain),
+            str(row["best"]),
+            str(row["worst"]),
+            ", ".join(row["in_step_with"].value) or "–",
+        )
+        for row in found
+    ]
+    columns = ("key", ">share", ">range", ">USD per unit", "cheapest at", "dearest at", "in step with")
+    drawn = table.draw(Table("sensitivity-list", "Main effects on the objective", columns, rows))
+    said = shell.note("Share: of the variance of the objective over all cells, what the key alone explains.")
+    return shell.section("sensitivity", "What moves the objective", drawn, said)
 
 
 def _pairs(cells: pd.DataFrame, keys: Sequence[str]) -> Html:

@@ -21,6 +21,7 @@ from allocator.report.backtest_figures import (
     predicted,
     wealth,
 )
+from allocator.report.backtest_figures import models as by_model
 from allocator.report.backtest_page import page
 from allocator.report.svg import draw
 from allocator.result import to_text
@@ -132,12 +133,34 @@ def test_liquidations_are_marked_and_listed(found, tmp_path):
 
 
 def test_intervals_of_calibration_are_drawn_where_there_are_any(found):
-    rows = [{**row, "calibration_interval": [0.5, 1.5]} for row in found.result["strategies"]]
-    drawn = calibration(Walked.of({**found.result, "strategies": rows}, found.tables()))
-    assert [row.high.number() for row in drawn.rows] == [1.5] * 3
-    assert draw(drawn).count("whisker") == 3
-    bare = calibration(Walked.of(found.result, found.tables()))
+    names = [row["strategy"] for row in found.result["strategies"]]
+    models = [{"strategy": n, "of": of, "ratio": 1.2, "ratio_interval": [0.5, 1.5]} for n in names
+              for of in ("volatility", "funding")]  # fmt: skip
+    full = Walked.of({**found.result, "calibration": models}, found.tables())
+    drawn = calibration(full)
+    assert [row.high.number() for row in drawn.rows] == [1.5] * len(names)
+    assert draw(drawn).count("whisker") == len(names)
+    assert [row.name for row in by_model(full, names[0]).rows] == ["volatility", "funding"]
+    bare = calibration(Walked.of({**found.result, "calibration": None}, found.tables()))
     assert "whisker" not in draw(bare)
+
+
+def test_what_later_results_hold_is_shown(found, tmp_path):
+    """Breakdowns, warnings and further figures of a strategy are on the page where the result has them."""
+    flows = {"strategy": found.walks[0].name, "by": "coin", "name": "BTC", "price_usd": 5.0, "total_usd": 5.0}
+    rows = [
+        {**row, "regret_usd": 12.5, "smallest_liquidation_distance": 0.31}
+        for row in found.result["strategies"]
+    ]
+    more = {"run_id": "later", "strategies": rows, "breakdowns": [flows], "warnings": ["volatility is <off>"]}
+    files = {"result.json": to_text({**found.result, **more})}
+    tables = {f"{name}.parquet": parquet(frame) for name, frame in found.tables().items()}
+    write(tmp_path, "later", files | tables, {"status": "optimal", "exit_code": 0})
+    text = page(find(tmp_path, "later"))
+    assert check_numbers(Reader(text), files_of(tmp_path / "later")) > 60
+    said = " ".join(element.text for element in Reader(text).of("main"))
+    for wanted in ("volatility is <off>", "behind foresight", "31.0 %", "By coin"):
+        assert wanted in said
 
 
 def test_as_a_notebook_shows_it(found):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -164,6 +165,20 @@ def test_ten_thousand_cells_are_small_and_quick(swept, tmp_path, told):
     assert len(drawn.encode()) < 2_000_000
     assert "9,700 more stand in cells.parquet" in drawn
     assert check_numbers(Reader(drawn), files_of(tmp_path)) > 1_000
+
+
+def test_what_moves_the_objective_is_shown_where_the_result_says_it(swept, tmp_path):
+    row = {
+        "key": "limits.gross.max", "share": 0.7, "range_usd": 9.0, "slope_usd_per_unit": None,
+        "best": "9m", "worst": "2m", "in_step_with": [],
+    }  # fmt: skip
+    for path in swept.run.folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    result = json.loads(swept.run.text("result.json")) | {"sensitivity": [row]}
+    (tmp_path / "result.json").write_text(json.dumps(result))
+    drawn = page(Stored(tmp_path, swept.run.manifest))
+    assert check_numbers(Reader(drawn), files_of(tmp_path)) > 90
+    assert "70.0 %" in drawn
 
 
 def test_the_command_knows_a_sweep(swept, hedge: Hedge, text):
