@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from allocator.report import shapes
-from allocator.report.charts import Curve, Curves, Spot
+from allocator.report.charts import Curve, Curves
 from allocator.report.html import Html, el, join
 from allocator.report.scale import Scale, log_scale, scale, short_form, short_time, time_scale
 
@@ -36,8 +36,7 @@ def draw(figure: Curves) -> Html:
         parts.append(_dots(curve, across, up) if curve.shape == "dots" else _path(curve, across, up))
     for moment in figure.moments:
         parts += _moment(moment.x, moment.name, across, (top, foot))
-    for spot in figure.spots:
-        parts += _spot(figure, spot, across, up)
+    parts += _spots(figure, across, up)
     told = f"{figure.note} {figure.y_title} over {figure.x_title}: {', '.join(name for name, _ in names)}."
     drawn = shapes.picture((WIDTH, foot + 42), figure.title, told, join(parts))
     return shapes.captioned(figure.title, figure.note, drawn)
@@ -146,13 +145,23 @@ def _moment(x: float, name: str, across: Scale, between: tuple[float, float]) ->
         yield shapes.words(place + step, top + 11, f"mark-text {side}", name)
 
 
-def _spot(figure: Curves, spot: Spot, across: Scale, up: Scale) -> Iterator[Html]:
-    x, y = spot.x.number(), spot.y.number()
-    if x is None or y is None:
-        return
-    place = across.at(x), up.at(y)
-    side, step = ("end", -8.0) if place[0] > (_LEFT + _RIGHT) * 0.6 else ("start", 8.0)
-    said = f"{spot.name}: {figure.x_form(x)}, {figure.form(y)}"
-    circle = {"cx": f"{place[0]:.1f}", "cy": f"{place[1]:.1f}", "r": "4.5", "class": f"spot tone-{spot.tone}"}
-    yield el("circle", circle, el("title", "", said))
-    yield shapes.words(place[0] + step, place[1] + 4, f"legend {side}", spot.name)
+def _spots(figure: Curves, across: Scale, up: Scale) -> Iterator[Html]:
+    """Points with their names; a name moves down where another is in its way."""
+    taken: list[tuple[float, float, float]] = []
+    for spot in sorted(figure.spots, key=lambda spot: -(spot.y.number() or 0.0)):
+        x, y = spot.x.number(), spot.y.number()
+        if x is None or y is None:
+            continue
+        place = across.at(x), up.at(y)
+        left = place[0] > (_LEFT + _RIGHT) * 0.6
+        width = shapes.LETTER * len(spot.name)
+        start = place[0] - 8 - width if left else place[0] + 8
+        height = place[1] + 4
+        while any(abs(height - h) < 12 and start < end and begin < start + width for begin, end, h in taken):
+            height += 12
+        taken.append((start, start + width, height))
+        said = f"{spot.name}: {figure.x_form(x)}, {figure.form(y)}"
+        circle = {"cx": f"{place[0]:.1f}", "cy": f"{place[1]:.1f}", "r": "4.5"}
+        yield el("circle", circle | {"class": f"spot tone-{spot.tone}"}, el("title", "", said))
+        side, step = ("end", -8.0) if left else ("start", 8.0)
+        yield shapes.words(place[0] + step, height, f"legend {side}", spot.name)

@@ -66,7 +66,8 @@ def _verdict(data: Node) -> Iterator[Content]:
             [
                 f"The nearest plain plan is {row['label']}: ",
                 tag(row["excess"], minimised),
-                f" more {data['minimised']} than the least at its {data['bounded']}.",
+                f" more {data['minimised']} than the least at its {data['bounded']}",
+                "." if row["permitted"].value else ", and it breaches limits.",
             ]
         )
 

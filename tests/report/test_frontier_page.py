@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import pytest
 from page_reader import Reader, check_numbers, files_of
 from small_desk import Hedge
 
+from allocator.report.frontier_figures import frontier as frontier_picture
 from allocator.report.frontier_page import page
+from allocator.report.svg import draw
 from allocator.runs import find, write
 
 POINTS = [(3_000.0 + 500.0 * k, 100.0 / (1 + k) - 400.0) for k in range(7)]
@@ -80,7 +83,15 @@ def test_it_tells_of_the_own_point_of_plain_plans_and_of_what_is_outside(run):
     assert "--set limits.frontier.max=3500.0" in said
     assert "<i>" not in text.replace("&lt;i&gt;", "")
     places = [e.attributes["class"] for e in read.of("circle")]
-    assert places == ["spot tone-warn", "spot tone-second"]
+    assert sorted(places) == ["spot tone-second", "spot tone-warn"]
+
+
+def test_names_of_points_do_not_lie_on_each_other():
+    points = [{"x": 1.0 + k, "y": 9.0 - k} for k in range(5)]
+    beside = {f"plan number {k}": {"x": 2.0, "y": 5.0 + k / 1000} for k in range(4)}
+    read = Reader(draw(frontier_picture(points, beside, "x", "y")))
+    heights = sorted(float(e.attributes["y"]) for e in read.of("text") if e.text.startswith("plan number"))
+    assert all(b - a >= 12 for a, b in pairwise(heights))
 
 
 def test_the_command_knows_a_frontier(run, hedge: Hedge):

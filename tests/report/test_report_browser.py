@@ -52,9 +52,10 @@ def browser():
         yield opened
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [375, 1280])
+EVERY = [(kind, width, scheme) for kind in KINDS for width in (375, 1280) for scheme in ("light", "dark")]
+
+
+@pytest.mark.parametrize(("kind", "width", "scheme"), EVERY)
 def test_a_browser_opens_it(browser, pages, kind, width, scheme):
     context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page, said, asked = context.new_page(), [], []
