@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from sklearn.covariance import EmpiricalCovariance
 
 from allocator.market.forecast import Known, asset_covariance, basis_risk, risk_model
-from allocator.market.funding import funding_forecast
+from allocator.market.funding import funding_forecast, funding_histories
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts, FundingForecast
 from models.covariance import variance_by_source
@@ -270,7 +270,9 @@ def funding_table(rates, interval, venue="binance", asset="BTC"):
 def forecast(tables, legs, holding=168.0, findings=None, **keys):
     forecasts = Forecasts(currencies={"daily_volatility": {"USDT": "5bp"}}, funding=FundingForecast(**keys))
     found = Findings() if findings is None else findings
-    return funding_forecast(pd.concat(tables), legs, forecasts, NOW, 24.0, holding, found)
+    believed = forecasts.funding
+    histories = funding_histories(pd.concat(tables), legs, believed.window, NOW, found)
+    return funding_forecast(histories, legs, believed, NOW, 24.0, holding, found)
 
 
 def ar1(count, seed=1, level=1e-4):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from allocator.market.costs import trading_costs
 from allocator.market.forecast import Known, risk_model
-from allocator.market.funding import funding_forecast
+from allocator.market.funding import funding_forecast, funding_histories
 from allocator.market.history import History
 from allocator.market.names import Names
 from allocator.market.types import Costs, Funding, Matrix, Prices
@@ -87,11 +87,19 @@ def form_beliefs(
         *(daily if impact.model == "square_root" else None, tuple(v.fees for v in scenario.venues.values())),
     )
     perps = [listing for listing in listings if listing.expiry is None]
+    histories = seen.stage(
+        "funding histories",
+        seen.findings,
+        lambda found: funding_histories(settled, perps, believed.funding.window, as_of, found),
+        *(tables, listings, believed.funding.window, as_of),
+    )
     funding = seen.stage(
         "funding",
         seen.findings,
-        lambda found: funding_forecast(settled, perps, believed, as_of, hours, horizons.holding, found),
-        *(tables, listings, believed.funding, as_of, horizons),
+        lambda found: funding_forecast(
+            histories, perps, believed.funding, as_of, hours, horizons.holding, found
+        ),
+        *(histories, listings, believed.funding, as_of, horizons),
     )
     seen.findings.raise_if_any()
     return Beliefs(risk, covariance, costs, funding)

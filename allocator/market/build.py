@@ -64,14 +64,17 @@ def build_market(
     tables = stage("known", findings, lambda _: known(dict(snapshot.tables), as_of), snapshot, as_of)
     stated = {name: (state or snapshot.tables)[name] for name in STATE}
     own = known(stated, as_of) if state else {name: tables[name] for name in STATE}
-    for name in STATE:
-        ex.check_known(stated[name], name, as_of, findings)
-        ex.check_age(own[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
-    for name in ("positions", "collateral"):
-        ex.unknown_accounts(own[name], name, scenario, findings)
+    max_age = scenario.snapshot.max_age
+    accounts = tuple((name, v.exchange, v.account) for name, v in scenario.venues.items())
+    stage(
+        "states",
+        findings,
+        lambda found: _check_states(scenario, stated, own, as_of, found),
+        *(tuple(own.values()), tuple(stated.values()), as_of, max_age, accounts),
+    )
     # Of venues, what decides which instruments take part: the rest may change without choosing again.
     venues = tuple((name, v.exchange, v.account, v.margin) for name, v in scenario.venues.items())
-    horizons, max_age, impact = scenario.horizons, scenario.snapshot.max_age, scenario.objective.impact
+    horizons, impact = scenario.horizons, scenario.objective.impact
     terms = tables["instruments"]
     listed = stage("listed", findings, lambda _: listed_rows(terms), terms)
     listings = stage(
@@ -122,14 +125,34 @@ def build_market(
         lambda found: current_prices(listings, instruments, last, ex.Reference(usd_prices, found)),
         *(listings, usd_prices, last),
     )
-    held = ex.holdings(own["holdings"], scenario, reference, as_of)
-    balances = ex.balances(own["collateral"], scenario, listings, reference, held.arriving)
+    haircuts = tuple(tuple(v.haircuts) for v in scenario.venues.values())
+    held = stage(
+        "holdings",
+        findings,
+        lambda found: ex.holdings(own["holdings"], scenario, ex.Reference(usd_prices, found), as_of),
+        *(own["holdings"], usd_prices, as_of, tuple(scenario.book.exclude), scenario.forecasts.currencies),
+        *(horizons, accounts, haircuts),
+    )
+    balances = stage(
+        "balances",
+        findings,
+        lambda found: ex.balances(
+            own["collateral"], scenario, listings, ex.Reference(usd_prices, found), held.arriving
+        ),
+        *(own["collateral"], usd_prices, listings, held, accounts, haircuts),
+        tuple(tuple(v.withdrawals) for v in scenario.venues.values()),
+    )
     check_ticks(scenario.orders, instruments, prices, findings)
     findings.raise_if_any()
     names = Names.of(scenario, instruments, held, balances.pockets)
     names.check_currencies(scenario, instruments, findings)
     findings.notices.extend(unmet_names(scenario, names.assets, names.currencies))
-    positions, unrealised = current_positions(own["positions"], instruments, prices, findings)
+    positions, unrealised = stage(
+        "positions",
+        findings,
+        lambda found: current_positions(own["positions"], instruments, prices, found),
+        *(own["positions"], instruments, prices),
+    )
     findings.raise_if_any()
     wallet = balances.wallet + np.bincount(names.pocket_of, weights=unrealised, minlength=len(names.pockets))
     coins = ex.coin_collateral(names.pockets, wallet, names.pocket_venue, names.assets, len(names.accounts))
@@ -143,14 +166,15 @@ def build_market(
     funding = with_carry(funding, listings, premiums, as_of, horizons.decision, horizons.holding)
     tell_of_rolls(listings, as_of, horizons.holding, findings)
     haircut, haircut_tiers = ex.haircuts(scenario, names.pockets, findings)
-    stresses = stress_arrays(
-        scenario.stresses,
-        instruments,
-        names.pockets,
-        names.currencies,
-        haircut,
-        funding.cap,
-        funding.interval_hours,
+    caps, intervals = funding.cap, funding.interval_hours
+    stresses = stage(
+        "stresses",
+        findings,
+        lambda _: stress_arrays(
+            scenario.stresses, instruments, names.pockets, names.currencies, haircut, caps, intervals
+        ),
+        *(dict(scenario.stresses), instruments, tuple(p.key for p in names.pockets), names.currencies),
+        *(haircut, caps, intervals),
     )
     resting = positions.open_buys_usd + positions.open_sells_usd
     if resting.any():
@@ -177,7 +201,7 @@ def build_market(
         "scheme",
         findings,
         lambda found: _scheme(scenario, placed, instruments, tiers, found),
-        *(venues, listings, instruments, tiers, placed.venue_of, placed.asset_of, placed.coin_usd),
+        *(listings, instruments, tiers, venues, placed.venue_of, placed.asset_of, placed.coin_usd),
     )
     findings.raise_if_any()
     market = Market(
@@ -213,7 +237,12 @@ def build_market(
         costs=costs,
         collateral=collateral,
         transfers=transfer_routes(scenario, names.pockets, balances.withdrawable, len(stresses.names)),
-        stresses=scaled_tiers(stresses, scheme.whole_position),
+        stresses=stage(
+            "scaled stresses",
+            findings,
+            lambda _: scaled_tiers(stresses, scheme.whole_position),
+            *(stresses, scheme),
+        ),
         risk=beliefs.risk,
         objective=scenario.objective,
         boxes=boxes,
@@ -223,15 +252,35 @@ def build_market(
         # Of a walk nobody asks how old the newest rows are.
         ages=()
         if history is not None
-        else table_ages(
-            {**tables, **own},
-            [(row.exchange, row.symbol) for row in instruments]
-            + [(INDEX, f"{coin}/{USD}") for coin in (*names.assets, *names.currencies)],
-            as_of,
-            scenario.snapshot.max_age,
+        else stage(
+            "ages",
+            findings,
+            lambda _: table_ages(
+                {**tables, **own},
+                [(row.exchange, row.symbol) for row in instruments]
+                + [(INDEX, f"{coin}/{USD}") for coin in (*names.assets, *names.currencies)],
+                as_of,
+                max_age,
+            ),
+            *(tables, tuple(own.values()), instruments, names.assets, names.currencies, as_of, max_age),
         ),
     )
     return with_headroom(market)
+
+
+def _check_states(
+    scenario: Scenario,
+    stated: Mapping[str, pd.DataFrame],
+    own: Mapping[str, pd.DataFrame],
+    as_of: datetime,
+    findings: Findings,
+) -> None:
+    """Tables that hold one state, not a history: known at `as_of`, not stale, of the scenario's accounts."""
+    for name in STATE:
+        ex.check_known(stated[name], name, as_of, findings)
+        ex.check_age(own[name], name, as_of, getattr(scenario.snapshot.max_age, name), findings)
+    for name in ("positions", "collateral"):
+        ex.unknown_accounts(own[name], name, scenario, findings)
 
 
 def _report_tables(

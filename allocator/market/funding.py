@@ -13,7 +13,7 @@ from allocator.errors import Problem
 from allocator.market.history import Key, Settlements, settlements, utc_us
 from allocator.market.types import Funding, Index, Matrix
 from allocator.market.universe import Findings, Listing
-from allocator.scenario.forecasts import Forecasts, FundingForecast
+from allocator.scenario.forecasts import FundingForecast
 from models.arrays import Vector
 from models.error_factors import ErrorSorts, error_factors, independent_errors
 from models.funding import (
@@ -38,7 +38,7 @@ POOLING = 0.75
 _NAMED = 5
 
 
-class _History(NamedTuple):
+class FundingHistory(NamedTuple):
     """One instrument's funding: settled rates per hour and their ages in hours, and what comes next.
 
     `indicated` is the newest indication of the next settlement, None without one; `last` the latest
@@ -52,8 +52,8 @@ class _History(NamedTuple):
     interval: float
 
     @classmethod
-    def of(cls, rows: Settlements, as_of: datetime) -> _History:
-        """From the rows of one instrument."""
+    def of(cls, rows: Settlements, as_of: datetime) -> FundingHistory:
+        """From the rows of one instrument, in order of settlement, then of when they were known."""
         hours = (rows.settled - utc_us(as_of)) / np.timedelta64(1, "us") / 1e6 / 3600
         early, rate, intervals = rows.known < rows.settled, rows.rate, rows.hours
         settled = ~early & (hours <= 0)  # an indication that has passed is not what was paid
@@ -93,20 +93,15 @@ class _Forecast(NamedTuple):
 
 
 def funding_forecast(
-    funding: pd.DataFrame | Mapping[Key, Settlements],
+    histories: list[FundingHistory] | None,
     listings: list[Listing],
-    forecasts: Forecasts,
+    believed: FundingForecast,
     as_of: datetime,
     hours: float,
     holding: float,
     findings: Findings,
 ) -> Funding:
-    """Expected funding per instrument: the indication first, then averages on their way to the long run.
-
-    `funding` is the table known at `as_of`, or the settlements of a whole history by exchange and symbol.
-    """
-    believed = forecasts.funding
-    histories = _histories(funding, listings, believed, as_of, findings)
+    """Expected funding per instrument: the indication first, then averages on their way to the long run."""
     if histories is None:
         none = np.zeros(0)
         return Funding(none, none, none, none, (), none, none, independent_errors(0))
@@ -125,26 +120,29 @@ def funding_forecast(
     )
 
 
-def _histories(
+def funding_histories(
     funding: pd.DataFrame | Mapping[Key, Settlements],
     listings: list[Listing],
-    believed: FundingForecast,
+    window: float,
     as_of: datetime,
     findings: Findings,
-) -> list[_History] | None:
-    """The history of each instrument; None with problems found."""
+) -> list[FundingHistory] | None:
+    """The history of each instrument over the last `window` hours; None with problems found.
+
+    `funding` is the table known at `as_of`, or the settlements of a whole history by exchange and symbol.
+    """
     arranged = settlements(funding) if isinstance(funding, pd.DataFrame) else funding
-    after = as_of - timedelta(hours=believed.window)
+    after = as_of - timedelta(hours=window)
     keys = {listing.key for listing in listings} & arranged.keys()
     groups = {key: arranged[key].between(after, as_of) for key in keys}
     missing = [row for row in listings if row.key not in groups or not len(groups[row.key].rate)]
     for listing in missing:
         message = (
             f"{listing.venue} {listing.symbol}: no settlement within forecasts.funding.window of "
-            f"{believed.window:g} h; add history or widen the window"
+            f"{window:g} h; add history or widen the window"
         )
         findings.problems.append(Problem("funding", message))
-    return None if missing else [_History.of(groups[listing.key], as_of) for listing in listings]
+    return None if missing else [FundingHistory.of(groups[listing.key], as_of) for listing in listings]
 
 
 class _Ahead:
@@ -167,7 +165,9 @@ class _Ahead:
         return found
 
 
-def _forecast_one(history: _History, believed: FundingForecast, ahead: _Ahead, hours: float) -> _Forecast:
+def _forecast_one(
+    history: FundingHistory, believed: FundingForecast, ahead: _Ahead, hours: float
+) -> _Forecast:
     """One instrument's forecast."""
     interval, long_run = history.interval, believed.long_run * history.interval
     # At least the next settlement is known, also when none falls within the holding horizon.
@@ -179,7 +179,7 @@ def _forecast_one(history: _History, believed: FundingForecast, ahead: _Ahead, h
     return _Forecast(cost, float(due.sum()), len(due), deviation, float(rates[0]), next_time)
 
 
-def _reverting(history: _History, believed: FundingForecast) -> MeanReversion:
+def _reverting(history: FundingHistory, believed: FundingForecast) -> MeanReversion:
     """The averages as of now, per settlement interval; without history, the long run."""
     long_run = believed.long_run * history.interval
     levels = (long_run, long_run, long_run)
@@ -204,7 +204,9 @@ class _Past(NamedTuple):
     errors: ForecastErrors | None
 
 
-def _past_errors(histories: list[_History], found: list[_Forecast], believed: FundingForecast) -> list[_Past]:
+def _past_errors(
+    histories: list[FundingHistory], found: list[_Forecast], believed: FundingForecast
+) -> list[_Past]:
     """Past errors of the mean rate over as many settlements as lie ahead, together for each interval."""
     intervals = np.array([history.interval for history in histories])
     past = []
@@ -249,7 +251,7 @@ def _sorts(listings: list[Listing]) -> ErrorSorts:
 
 
 def _total_sd(
-    histories: list[_History],
+    histories: list[FundingHistory],
     found: list[_Forecast],
     past: list[_Past],
     listings: list[Listing],

@@ -8,6 +8,7 @@ not end optimal here is judged by `allocator.program.solve`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 import clarabel
@@ -79,14 +80,18 @@ class Clarabel:
 
 
 class Piqp:
-    """Equalities and inequalities apart; rows of one variable stay rows, so that each keeps its own dual."""
+    """Equalities, inequalities and bounds apart: a row that holds a single variable is a bound on it."""
 
     def __init__(self, quadratic: Pattern, rows: Pattern, cones: Cones) -> None:
         import piqp  # type: ignore[import-untyped]  # only where a program is solved with it
 
         self._quadratic, self._equalities = quadratic, cones.zero
-        self._equal, self._in_equal = _some_rows(rows, 0, cones.zero)
-        self._less, self._in_less = _some_rows(rows, cones.zero, rows.shape[0])
+        held = np.bincount(rows.indices, minlength=rows.shape[0])
+        single = np.flatnonzero((held == 1) & (np.arange(rows.shape[0]) >= cones.zero))
+        several = np.setdiff1d(np.arange(cones.zero, rows.shape[0]), single)
+        self._equal, self._in_equal = _some_rows(rows, np.arange(cones.zero))
+        self._less, self._in_less = _some_rows(rows, several)
+        self._several, self._bounds = several, _Bounds.of(rows, single)
         self._solver = piqp.SparseSolver()
         settings = self._solver.settings
         settings.verbose = False
@@ -98,6 +103,9 @@ class Piqp:
     def solve(self, cell: Cell, constant: float) -> Point | None:
         """The optimum, or None."""
         e, last = self._equalities, self._last
+        tight = self._bounds.at(cell)
+        if tight is None:
+            return None
         matrices: dict[str, sp.csc_matrix] = {}
         if last is None or not np.array_equal(cell.p, last.p):
             matrices["P"] = self._quadratic.matrix(cell.p)
@@ -105,24 +113,77 @@ class Piqp:
             matrices["A"] = self._equal.matrix(cell.a[self._in_equal])
             matrices["G"] = self._less.matrix(cell.a[self._in_less])
         put = self._solver.setup if last is None else self._solver.update
-        put(**matrices, c=cell.q, b=cell.b[:e], h_u=cell.b[e:])
+        put(**matrices, c=cell.q, b=cell.b[:e], h_u=cell.b[self._several], x_l=tight.lower, x_u=tight.upper)
         self._last = cell
         status = self._solver.solve()
         found = self._solver.result
         if status != self._solved:
             return None
-        z = np.concatenate([found.y, found.z_u])
-        return Point(
-            np.array(found.x), z, float(found.info.primal_obj) + constant, "PIQP", int(found.info.iter)
-        )
+        z = np.zeros(len(cell.b))
+        z[:e], z[self._several] = found.y, found.z_u
+        z += self._bounds.duals(cell, tight, np.asarray(found.z_bl), np.asarray(found.z_bu))
+        objective = float(found.info.primal_obj) + constant
+        return Point(np.array(found.x), z, objective, "PIQP", int(found.info.iter))
 
 
-def _some_rows(rows: Pattern, start: int, end: int) -> tuple[Pattern, Index]:
-    """The pattern of rows [start, end), and which entries of the whole are in it."""
-    kept = np.flatnonzero((rows.indices >= start) & (rows.indices < end))
+@dataclass(frozen=True)
+class _Bounds:
+    """Rows with a single entry: row `rows[j]` holds entry `entries[j]`, of variable `columns[j]` of n."""
+
+    rows: Index
+    entries: Index
+    columns: Index
+    n: int
+
+    @classmethod
+    def of(cls, pattern: Pattern, rows: Index) -> _Bounds:
+        """The entries of these rows, each of which has one."""
+        entries = np.flatnonzero(np.isin(pattern.indices, rows))
+        columns = np.repeat(np.arange(pattern.shape[1]), np.diff(pattern.indptr))
+        return cls(np.asarray(pattern.indices)[entries], entries, columns[entries], pattern.shape[1])
+
+    def at(self, cell: Cell) -> Tight | None:
+        """The bounds of every variable; None where a row holds nothing."""
+        entries = cell.a[self.entries]
+        if not entries.all():
+            return None
+        bound = cell.b[self.rows] / entries
+        lower, upper = np.full(self.n, -np.inf), np.full(self.n, np.inf)
+        owners = []
+        for side, limit in ((-1.0, lower), (1.0, upper)):
+            here = np.flatnonzero(entries * side > 0)
+            # The tightest row of a variable comes last, and stays.
+            here = here[np.argsort(-side * bound[here], kind="stable")]
+            owner = np.full(self.n, -1, dtype=np.int64)
+            limit[self.columns[here]], owner[self.columns[here]] = bound[here], here
+            owners.append(owner[owner >= 0])
+        return Tight(lower, upper, owners[0], owners[1])
+
+    def duals(self, cell: Cell, tight: Tight, lower: Vector, upper: Vector) -> Vector:
+        """Duals of all rows (m,), from those of the variables' bounds (n,): the tightest row has each."""
+        result = np.zeros(len(cell.b))
+        for owners, dual in ((tight.below, lower), (tight.above, upper)):
+            entries = np.abs(cell.a[self.entries[owners]])
+            result[self.rows[owners]] = dual[self.columns[owners]] / entries
+        return result
+
+
+@dataclass(frozen=True)
+class Tight:
+    """Bounds (n,) of each variable, infinite where there is none, and which rows they come from."""
+
+    lower: Vector
+    upper: Vector
+    below: Index
+    above: Index
+
+
+def _some_rows(rows: Pattern, chosen: Index) -> tuple[Pattern, Index]:
+    """The pattern of some rows, and which entries of the whole are in it."""
+    place = np.full(rows.shape[0], -1, dtype=np.int64)
+    place[chosen] = np.arange(len(chosen))
+    kept = np.flatnonzero(place[rows.indices] >= 0)
     columns: Vector = np.repeat(np.arange(rows.shape[1]), np.diff(rows.indptr))
     counts = np.bincount(columns[kept], minlength=rows.shape[1])
-    pattern = Pattern(
-        rows.indices[kept] - start, np.append(0, np.cumsum(counts)), (end - start, rows.shape[1])
-    )
-    return pattern, kept
+    indptr = np.append(0, np.cumsum(counts))
+    return Pattern(place[rows.indices[kept]], indptr, (len(chosen), rows.shape[1])), kept

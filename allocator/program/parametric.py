@@ -96,14 +96,14 @@ class Place:
     @classmethod
     def joined(cls, places: Sequence[Place]) -> Place:
         """One after the other, each flat."""
-        empty = np.zeros(0, dtype=np.int64)
-        index = np.concatenate([empty, *(place.flat(place.index) for place in places)])
-        sign = np.concatenate([np.zeros(0), *(place.flat(place.sign) for place in places)])
-        return cls(index, sign, index.shape)
+        flat = [place.flat() for place in places]
+        index = np.concatenate([np.zeros(0, dtype=np.int64), *(index for index, _ in flat)])
+        return cls(index, np.concatenate([np.zeros(0), *(sign for _, sign in flat)]), index.shape)
 
-    def flat(self, numbers: Vector) -> Vector:
-        """In the order in which NumPy ravels what `of` gives."""
-        return np.ravel(np.reshape(numbers, self.shape, order="F"))
+    def flat(self) -> tuple[Index, Vector]:
+        """Index and sign in the order in which NumPy ravels what `of` gives."""
+        index, sign = (np.reshape(numbers, self.shape, order="F") for numbers in (self.index, self.sign))
+        return np.ravel(index).astype(np.int64), np.ravel(sign).astype(float)
 
 
 class Parametric:
@@ -189,7 +189,7 @@ class Parametric:
 class Solutions:
     """Optima of K cells in USD: `positions` (K, n), `transfers` (K, R), `prices` (K, rows) by limit.
 
-    `lower`, `upper` (K, n) are prices of the position boxes, `breaches` (K, rows) by name, `objective_usd` (K,).
+    `lower`, `upper` (K, n) are prices of the position boxes, `breaches` (K, rows) and `objective_usd` (K,).
     """
 
     positions: Matrix

@@ -1,7 +1,7 @@
 """Parts of a program's numbers, remembered: cells of a sweep share most of what they are made of.
 
-A part is a function of named inputs. Objects count by identity (markets are frozen, and what cells share is one
-object in all of them), plain numbers and texts by value.
+A part is a function of named inputs. Objects count by identity (markets are frozen, and what cells share is
+one object in all of them), plain numbers and texts by value.
 """
 
 from __future__ import annotations

@@ -22,6 +22,8 @@ from models.arrays import Vector
 
 Found = tuple[Cell, Market | None, Answer | HedgeError]
 
+__all__ = ["Record", "Records", "overrides", "types"]
+
 
 @dataclass
 class Records:

@@ -155,16 +155,16 @@ def bracket_margin(block: Block, size: Cells, notional: Cells, scale: Cells) -> 
 
     By bracket look-up as in `models.margin.maintenance_margins`, floor by floor.
     """
-    wide = size.ndim == 3
-    wider = (lambda a: a[:, :, None]) if wide else (lambda a: a)
-    scaled = size * wider(notional / scale)
-    rate = np.broadcast_to(wider(block.rates[:, :, 0]), size.shape)
-    deduction = np.broadcast_to(wider(block.deductions[:, :, 0]), size.shape)
+    at = (..., None) if size.ndim == 3 else ...
+    factor = notional / scale
+    scaled = size * factor[at]
+    rate = np.broadcast_to(block.rates[:, :, 0][at], size.shape)
+    deduction = np.broadcast_to(block.deductions[:, :, 0][at], size.shape)
     for b in range(1, block.floors.shape[2]):
-        met = scaled >= wider(block.floors[:, :, b])
-        rate = np.where(met, wider(block.rates[:, :, b]), rate)
-        deduction = np.where(met, wider(block.deductions[:, :, b]), deduction)
-    return np.asarray(wider(scale) * (rate * scaled - deduction))
+        met = scaled >= block.floors[:, :, b][at]
+        rate = np.where(met, block.rates[:, :, b][at], rate)
+        deduction = np.where(met, block.deductions[:, :, b][at], deduction)
+    return np.asarray(scale[at] * (rate * scaled - deduction))
 
 
 def _maintenance(block: Block, positions: Matrix) -> Cells:

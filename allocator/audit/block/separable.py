@@ -12,7 +12,7 @@ from allocator.audit.block.stack import Block, Cells
 from allocator.audit.reach import FAR
 from allocator.audit.separable import SMOOTH, TINY, shared_factors
 from allocator.evaluate import selected_venues
-from allocator.market.types import Matrix
+from allocator.market.types import Index, Matrix
 from allocator.scenario import schema
 from models.arrays import BoolVector, Vector
 
@@ -55,7 +55,7 @@ def _minimise(
     figures: Figures,
     w: BlockWeights,
     points: Cells,
-    active: Vector,
+    active: Index,
     curvature: Matrix,
     tilt: Matrix | None = None,
 ) -> _Minimum:
@@ -88,7 +88,7 @@ def _slopes_at(offset: Cells, width: Cells, slope: Cells, tiny: Vector) -> tuple
     return np.minimum(left, right), np.maximum(left, right)
 
 
-def _points(figures: Figures, w: BlockWeights, active: Vector) -> Cells:
+def _points(figures: Figures, w: BlockWeights, active: Index) -> Cells:
     """Every kink within reach, its ends and the decision (K, n, M), in order."""
     block, x = figures.block, figures.positions
     lower, upper = reach(figures)
@@ -101,7 +101,7 @@ def _points(figures: Figures, w: BlockWeights, active: Vector) -> Cells:
     return points
 
 
-def _kinks(block: Block, w: BlockWeights, active: Vector, lower: Matrix, upper: Matrix) -> list[Cells]:
+def _kinks(block: Block, w: BlockWeights, active: Index, lower: Matrix, upper: Matrix) -> list[Cells]:
     """Columns (K, n) where a function of a position that has a weight may bend."""
     slopes, cuts = block.slopes, block.intercepts
     gaps = np.diff(slopes, axis=2)
@@ -123,7 +123,7 @@ def _kinks(block: Block, w: BlockWeights, active: Vector, lower: Matrix, upper: 
     return columns
 
 
-def _heights(figures: Figures, w: BlockWeights, points: Cells, active: Vector) -> Cells:
+def _heights(figures: Figures, w: BlockWeights, points: Cells, active: Index) -> Cells:
     """Separable part of the Lagrangian at `points` (K, n, M); 3/2 impact is its tangent at the decision."""
     block = figures.block
     trade, size = points - block.previous[:, :, None], np.abs(points)
