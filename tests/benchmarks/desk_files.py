@@ -58,7 +58,7 @@ _COLUMNS = (
 
 
 def write_desk(folder: Path, instruments: int, venues: int, cells: int) -> Path:
-    """`instruments` perps of coins on `venues`, 5 book levels a side, 3 brackets, 4 stresses, a random sweep."""
+    """Perps of coins on `venues`, 5 book levels a side, 3 brackets, 4 stresses, and a random sweep of them."""
     rng = np.random.default_rng(instruments)
     names = [f"venue{v}" for v in range(venues)]
     perps = [(names[k % venues], f"C{k // venues}") for k in range(instruments)]
@@ -69,8 +69,8 @@ def write_desk(folder: Path, instruments: int, venues: int, cells: int) -> Path:
     tables = {
         "instruments": [f"{_HEAD},{_COLUMNS}"]
         + [
-            f"{AS_OF},{v},{c}/USDT:USDT,{c}-PERP,linear,{c},USDT,USDT,1,0.001,{price[c] * 1e-6:.9f},0.001,0,1,8,"
-            f"0.00375,{2e-5},{50 * usd[c]:.0f}"
+            f"{AS_OF},{v},{c}/USDT:USDT,{c}-PERP,linear,{c},USDT,USDT,1,0.001,{price[c] * 1e-6:.9f},"
+            f"0.001,0,1,8,0.00375,{2e-5},{50 * usd[c]:.0f}"
             for v, c in perps
         ],
         "prices": [f"{_HEAD},price", f"{AS_OF},index,USDT/USD,1"]
