@@ -99,13 +99,15 @@ class Piqp:
             setattr(settings, name, TOLERANCE)
         self._solved = piqp.PIQP_SOLVED
         self._last: Cell | None = None
+        self._tight: Tight | None = None
 
     def solve(self, cell: Cell, constant: float) -> Point | None:
         """The optimum, or None."""
         e, last = self._equalities, self._last
-        tight = self._bounds.at(cell)
+        tight = self._bounds.at(cell, last, self._tight)
         if tight is None:
             return None
+        self._tight = tight
         matrices: dict[str, sp.csc_matrix] = {}
         if last is None or not np.array_equal(cell.p, last.p):
             matrices["P"] = self._quadratic.matrix(cell.p)
@@ -142,9 +144,16 @@ class _Bounds:
         columns = np.repeat(np.arange(pattern.shape[1]), np.diff(pattern.indptr))
         return cls(np.asarray(pattern.indices)[entries], entries, columns[entries], pattern.shape[1])
 
-    def at(self, cell: Cell) -> Tight | None:
-        """The bounds of every variable; None where a row holds nothing."""
+    def at(self, cell: Cell, last: Cell | None, known: Tight | None) -> Tight | None:
+        """The bounds of every variable, those `known` of the last cell where they are the same.
+
+        None where a row holds nothing.
+        """
         entries = cell.a[self.entries]
+        if last is not None and known is not None:
+            same = np.array_equal(cell.b[self.rows], last.b[self.rows])
+            if same and np.array_equal(entries, last.a[self.entries]):
+                return known
         if not entries.all():
             return None
         bound = cell.b[self.rows] / entries

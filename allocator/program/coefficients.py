@@ -165,7 +165,7 @@ def _compiled_numbers(market: Market) -> list[object]:
     if _has(market, HedgeRatio):
         found.append(np.sign(market.exposure).tolist())
     if _has(market, VenueShare):
-        found.append(market.direction.tolist())
+        found.append(market.direction.tobytes())
     return found
 
 
@@ -193,7 +193,9 @@ def coefficients(market: Market, shape: Structure, parts: Parts = AFRESH) -> Map
     """All numbers of the core program by name. Limits add theirs (`allocator.program.limits`)."""
     book, held, collateral = market.book_usd, market.positions, market.collateral
     aversion, costs, transfers = market.objective.risk_aversion_per_usd, market.costs, market.transfers
-    settled = (market.instruments, market.assets, market.pocket_of, collateral)
+    # The share that counts depends on the balance only where haircuts grow with it.
+    haircuts = collateral if collateral.tiers or (collateral.balance < 0).any() else collateral.haircut
+    settled = (market.instruments, market.assets, market.pocket_of, haircuts)
     result: dict[str, Vector] = {
         "exposure": market.exposure / book,
         "cash": market.cash / book,

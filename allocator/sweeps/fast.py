@@ -58,15 +58,19 @@ class _Met:
 
     def like(self, shape: Structure, values: Mapping[str, Vector]) -> bool:
         """Whether one program can hold both, were the right numbers its parameters."""
-        mine = self.numbers
         return (
-            mine.keys() == values.keys()
-            and all(
-                mine[name] is value or np.shape(mine[name]) == np.shape(value)
-                for name, value in values.items()
-            )
+            self.numbers.keys() == values.keys()
+            and all(np.shape(mine) == np.shape(theirs) for _, mine, theirs in _other(self.numbers, values))
             and same_structure(self.shape, shape)
         )
+
+
+def _other(one: Mapping[str, Vector], two: Mapping[str, Vector]) -> list[tuple[str, Vector, Vector]]:
+    """Numbers of the same names that are not one and the same array."""
+    if list(one) != list(two):
+        two = {name: two[name] for name in one}
+    pairs = zip(one.items(), two.values(), strict=True)
+    return [(name, mine, theirs) for (name, mine), theirs in pairs if mine is not theirs]
 
 
 @dataclass(frozen=True)
@@ -102,12 +106,11 @@ class Solver:
         first = group[0]
         known = next((c for c in self._compiled if first.like(c.program.shape, c.program.slots.values)), None)
         base = first.numbers if known is None else known.base
-        varying = {
-            name
-            for met in group
-            for name, value in base.items()
-            if met.numbers[name] is not value and not np.array_equal(met.numbers[name], value)
-        }
+        varying: set[str] = set()
+        for met in group:
+            for name, mine, theirs in _other(met.numbers, base):
+                if name not in varying and not np.array_equal(mine, theirs):
+                    varying.add(name)
         if known is not None:
             self._compiled.remove(known)
             needed = varying - known.vary

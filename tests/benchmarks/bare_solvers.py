@@ -47,7 +47,8 @@ def piqp_solves(form: Parametric, cells: Sequence[Cell], bounds: bool) -> list[S
         solver.update(**given)
         return solver.solve()
 
-    return [lambda given=numbers(k): solve(given) for k in range(len(cells))]
+    prepared = [numbers(k) for k in range(len(cells))]
+    return [lambda given=given: solve(given) for given in prepared]
 
 
 def clarabel_solves(form: Parametric, cells: Sequence[Cell]) -> list[Solve]:

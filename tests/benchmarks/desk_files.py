@@ -58,7 +58,7 @@ _COLUMNS = (
 
 
 def write_desk(folder: Path, instruments: int, venues: int, cells: int) -> Path:
-    """Perps of coins on `venues`, 5 book levels a side, 3 brackets, 4 stresses, and a random sweep of them."""
+    """Perps of coins on `venues`, 5 book levels a side, 3 brackets, 4 stresses, and a random sweep."""
     rng = np.random.default_rng(instruments)
     names = [f"venue{v}" for v in range(venues)]
     perps = [(names[k % venues], f"C{k // venues}") for k in range(instruments)]

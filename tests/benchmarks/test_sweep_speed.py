@@ -1,8 +1,8 @@
 """What a cell of a sweep costs beside the bare solve of its data, and beside the ways others take.
 
 Run with ``python -m pytest tests/benchmarks/test_sweep_speed.py -m benchmark -n 0``. 61 instruments on 4
-venues, 5 book levels a side, 3 brackets, 4 stresses; cells change funding, exposure, collateral and limits. Times
-of one process are processor time, taken in turns, so that ratios hold on a busy machine too. With
+venues, 5 book levels a side, 3 brackets, 4 stresses; cells change funding, exposure, collateral and limits.
+Times of one process are processor time, taken in turns, so that ratios hold on a busy machine too. With
 HEDGE_BENCHMARK_PYTHON naming an interpreter that has cvxportfolio or skfolio, their nearest problem is timed.
 """
 
@@ -100,7 +100,7 @@ def named(count: int) -> list[Cell]:
 
 
 def swept(solver: Solver, markets: list[Market], folder: Path) -> list[object]:
-    """A chunk as a sweep computes it from its markets on: numbers, map, solve, read, audit, tables on disk."""
+    """A chunk as a sweep computes it from its markets on: map, solve, read, audit, tables on disk."""
     answers = solver.solve(markets)
     records = Records()
     records.extend(list(zip(named(len(markets)), markets, answers, strict=True)))
@@ -152,9 +152,7 @@ def test_a_cell_beside_its_bare_solve(told, tmp_path):
     with told():
         for name, value in sorted(median.items(), key=lambda item: item[1]):
             print(f"{name:32} {1e3 * value:8.2f} ms {value / bare:7.2f} x bare")
-        print(
-            f"fast path / bare, chunk by chunk: {np.round(ratios, 2).tolist()}, median {np.median(ratios):.2f}"
-        )
+        print(f"fast path / bare by chunk: {np.round(ratios, 2).tolist()}, median {np.median(ratios):.2f}")
         fast = median["fast path, all of it"]
         print(f"rebuild / fast path {median['rebuild, solve, audit'] / fast:.1f}")
         print(f"DPP re-solve / fast path {median['DPP re-solve in CVXPY, audit'] / fast:.1f}")
@@ -230,9 +228,7 @@ def test_memory_does_not_grow_with_cells(told, tmp_path):
     after, more = cells(100), 1500
     last = cells(more)
     with told():
-        print(
-            f"peak memory {after:.0f} MB after 100 cells, {last:.0f} MB after {more} more: {last - after:+.0f} MB"
-        )
+        print(f"peak memory {after:.0f} MB after 100 cells, {last - after:+.0f} MB after {more} more")
     assert last - after < 200
 
 
