@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from allocator.explanations.alternatives import Alternative, DoingNothing, doing_nothing, plain_hedge
 from allocator.explanations.marginals import Marginal, marginals
 from allocator.explanations.no_trade import Untraded, untraded
@@ -43,12 +45,22 @@ class Reasons:
 
 def reasons(market: Market, solution: Solution, resolver: Resolver) -> Reasons:
     """The reasons of an optimum. Each venue switched off is solved again, by a `switching_resolver`."""
-    found, decision = solution.multipliers, solution.decision
-    at = stationarity(market, decision, Prices(found.limits, found.lower, found.upper))
+    decision, sharp = solution.decision, resolver.sharpened(solution)
+    at = stationarity(market, sharp.decision, boxed_prices(market, sharp))
     return Reasons(
-        trades=marginals(market, decision, at),
-        untraded=untraded(market, decision, at),
+        trades=marginals(market, sharp.decision, at),
+        untraded=untraded(market, sharp.decision, at),
         doing_nothing=doing_nothing(market, decision),
         plain_hedge=plain_hedge(market, decision),
         venues_off=venues_off(market, decision, resolver),
+    )
+
+
+def boxed_prices(market: Market, solution: Solution) -> Prices:
+    """Multipliers of an optimum; none of bounds that the market does not have."""
+    found = solution.multipliers
+    return Prices(
+        found.limits,
+        np.where(np.isfinite(market.lower), found.lower, 0.0),
+        np.where(np.isfinite(market.upper), found.upper, 0.0),
     )

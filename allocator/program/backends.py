@@ -48,7 +48,7 @@ def fastest(form: Parametric) -> str:
 class Clarabel:
     """Symbolic factorisation kept; numbers updated in place."""
 
-    def __init__(self, quadratic: Pattern, rows: Pattern, cones: Cones) -> None:
+    def __init__(self, quadratic: Pattern, rows: Pattern, cones: Cones, tolerance: float = TOLERANCE) -> None:
         self._quadratic, self._rows = quadratic, rows
         self._cones = [
             *([clarabel.ZeroConeT(cones.zero)] if cones.zero else []),
@@ -61,7 +61,7 @@ class Clarabel:
         self._settings.presolve_enable = False
         self._settings.max_threads = 1
         for name in ("tol_gap_abs", "tol_gap_rel", "tol_feas"):
-            setattr(self._settings, name, TOLERANCE)
+            setattr(self._settings, name, tolerance)
         self._solver: clarabel.DefaultSolver | None = None
         self.last: clarabel.DefaultSolution | None = None  # the solver's own last word, certificates included
 

@@ -22,6 +22,7 @@ from allocator.program.solve import Solution
 from models.arrays import Vector
 
 _ACCURATE, _INFEASIBLE = "Solved", "PrimalInfeasible"  # Clarabel's words
+_SHARPER = (1e-13, 1e-12, 1e-11)  # tolerances that stop the solver where rounding errors do, or soon before
 _FAR = 1e6  # in the program's units, books or bp of the book: no decision that counts is so large
 
 
@@ -46,17 +47,11 @@ class Judge:
 
     def __call__(self, market: Market) -> Verdict:
         """The verdict on a market; raise `StructureChanged` where it needs another program."""
-        shape = structure(market)
-        if not same_structure(self._program.shape, shape):
-            raise StructureChanged("instruments, limits or bounds are of another shape")
-        values = numbers(market, shape)
-        self._program.slots.check(values)
         try:
-            data = self._form.data([values])
+            cell, constant = self._data(market)
         except ValueError:  # a number overflows
             return _DOUBT
-        (cell,) = data.cells()
-        point = self._solver.solve(cell, float(data.d[0]))
+        point = self._solver.solve(cell, constant)
         last = self._solver.last
         assert last is not None
         if point is not None:
@@ -67,6 +62,25 @@ class Judge:
             self._form.rows, self._form.cones, cell, np.asarray(last.z)
         )
         return Verdict(None, infeasible=proven)
+
+    def sharpest(self, market: Market) -> Solution | None:
+        """The optimum as far as the solver's arithmetic goes, whatever it says of it; None without one."""
+        cell, constant = self._data(market)
+        for tolerance in _SHARPER:
+            solver = Clarabel(self._form.quadratic, self._form.rows, self._form.cones, tolerance)
+            point = solver.solve(cell, constant)
+            if point is not None:
+                return self._form.read(market, point)
+        return None
+
+    def _data(self, market: Market) -> tuple[Cell, float]:
+        shape = structure(market)
+        if not same_structure(self._program.shape, shape):
+            raise StructureChanged("instruments, limits or bounds are of another shape")
+        values = numbers(market, shape)
+        self._program.slots.check(values)
+        data = self._form.data([values])
+        return next(data.cells()), float(data.d[0])
 
 
 def _audited(market: Market, found: Solution) -> bool:
