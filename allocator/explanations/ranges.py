@@ -25,6 +25,7 @@ _FURTHEST = 1.0  # of the figure's size
 _GROWTH = 8.0  # from one distance to the next
 _ENDS = 1.4  # the end of a range is known to this factor of its distance
 _INSIDE, _OUTSIDE = 0.95, 1.2  # of the distance at which the price is expected to change
+_HALVED = 5  # every so many trials what is open is halved, whatever is expected
 _HALFWAY = 0.02  # tangents that meet so near to halfway say that the price bends steadily
 _NOISE = 1e-7  # USD per USD: two prices this close are the same
 
@@ -120,12 +121,13 @@ class _Search:
         self._furthest = min(_FURTHEST * figure.size, abs(end - figure.value))
         self._held, self._changed = 0.0, math.inf
         self._inside, self._outside = now, Trial()
-        self._failures = 0
+        self._tried = self._failures = 0
 
     def side(self) -> Side:
         """Solve at one distance after the other until the end of the range is known."""
         while (distance := self._next()) is not None:
             trial = price_at(self._resolver, self._figure, self._at(distance))
+            self._tried += 1
             if trial.price is not None and abs(trial.price - self._price) <= self._band:
                 self._held, self._inside = distance, trial
             else:
@@ -161,7 +163,7 @@ class _Search:
         low, high = max(self._held, self._least), self._changed
         if self._held == 0 and self._failures > 1:
             return self._least
-        if self._failures % 4 == 0 or (at := self._expected()) is None:
+        if self._tried % _HALVED == 0 or (at := self._expected()) is None:
             return math.sqrt(low * high)
         if _INSIDE * at > low / _INSIDE:
             return _INSIDE * at
