@@ -16,7 +16,7 @@ from allocator.audit import Audit, audit
 from allocator.errors import AuditFailed, Infeasible, SolverFailed
 from allocator.market.relaxation import relaxed
 from allocator.market.types import Box, Decision, Market
-from allocator.orders.lots import rank, round_to_lots
+from allocator.orders.lots import rank, refine, round_to_lots
 from allocator.orders.search import improve, worth
 from allocator.orders.sequence import Sequence, sequence
 from allocator.orders.settle import Lots, Rounded
@@ -30,7 +30,7 @@ from models.arrays import BoolVector, Vector
 
 log = logging.getLogger(__name__)
 
-_FEW = 1e-4  # of the objective's scale: a gain of less ends the repair of an integer program's answer
+_FEW = 1e-4  # of the objective's scale: a gain of less ends a search
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,9 @@ def place(market: Market, solution: Solution, confirmed: Audit, orders: Orders) 
     found = {"rounding": _best(market, tried)}
     if found["rounding"].excess:
         found["rounding"] = _fewer(market, solution.decision, found["rounding"], rules)
+        if not found["rounding"].excess:
+            lots, gain = Lots.of(market, rules), _FEW * confirmed.scale_usd
+            found["rounding"] = refine(lots, found["rounding"], gain, Confined, traded_only=True)
     nothing = ""
     if orders.whole_lots != "rounding":
         try:

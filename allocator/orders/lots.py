@@ -69,11 +69,13 @@ def _searched(
     return polish(lots, decision, best, _LEAST_GAIN * size) if n <= _FEW else best
 
 
-def refine(lots: Lots, start: Rounded, least_gain: float, confine: Confine) -> Rounded:
-    """The best decision found by solving again; where orders are counted, of the instruments traded."""
+def refine(
+    lots: Lots, start: Rounded, least_gain: float, confine: Confine, traded_only: bool = False
+) -> Rounded:
+    """The best decision found by solving again; `traded_only`: with no order where `start` has none."""
     market = lots.market
     lower, upper = market.lower, market.upper
-    if lots.rules.counts:
+    if traded_only:
         still = np.array([not trade for trade in start.trades])
         lower, upper = (np.where(still, market.positions.usd, bound) for bound in (lower, upper))
     return Search(lots, confine(lots.paid(start)), start, least_gain).run(lower, upper)

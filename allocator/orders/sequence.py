@@ -2,9 +2,10 @@
 
 Transfers come first, what reduces before what adds, less liquid instruments before others; orders that hedge
 each other go together where one alone would leave the book less hedged. A batch is the first of these that
-is safe. All that remains, traded together, is safe wherever margin is convex: half of it lies between two
-safe states. Where no choice is safe (whole-position tiers jump), the least harmful is taken, and for few legs
-the safest of all sequences is found by dynamic programming over the sets of legs done.
+is safe, with all others of its sort that are safe beside it: coins do not wait for each other. All that
+remains, traded together, is safe wherever margin is convex: half of it lies between two safe states. Where no
+choice is safe (whole-position tiers jump), the least harmful is taken, and for few legs the safest of all
+sequences is found by dynamic programming over the sets of legs done.
 
 Safe: every hard margin limit holds under all its stresses, or is breached by no more than before anything was
 done; and the book's volatility exceeds neither what it was before the batch nor what it will be at the end.
@@ -12,7 +13,7 @@ done; and the book's volatility exceeds neither what it was before the batch nor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,21 +92,38 @@ def _greedy(path: Path) -> tuple[Batch, ...]:
 
 
 def _next(path: Path, done: Vector) -> Batch:
-    """The first safe batch, or the least harmful."""
-    before = path.volatility(done)
-    best: tuple[Harm, Batch] | None = None
-    for batch in _candidates(path, np.flatnonzero(done == 0).tolist()):
-        harm = _harm(path, done, batch, before)
-        if harm == (0.0, 0.0):
+    """The first safe groups of legs, as many as are safe together, or the least harmful group."""
+    before, left = path.volatility(done), np.flatnonzero(done == 0).tolist()
+    for groups in _preferences(path, left):
+        if batch := _together(path, done, groups, before):
             return batch
-        if best is None or harm < best[0]:
-            best = harm, batch
-    assert best is not None
-    return best[1]
+    every = [group for groups in _preferences(path, left) for group in groups]
+    return min(every, key=lambda group: _harm(path, done, group, before))
 
 
-def _candidates(path: Path, left: list[int]) -> Iterator[Batch]:
-    """Batches by the desk's rules, the preferred first. An open never precedes its close."""
+def _together(path: Path, done: Vector, groups: Iterable[Batch], before: float) -> Batch:
+    """Groups that are safe each for itself and all at once; none where none is."""
+    batch: Batch = ()
+    for group in groups:
+        if set(group) & set(batch) or not _safe(path, done, group, before):
+            continue
+        if not batch or _safe(path, done, (*batch, *group), before):
+            batch = (*batch, *group)
+    return batch
+
+
+def _safe(path: Path, done: Vector, batch: Batch, before: float) -> bool:
+    """Whether a batch does no harm, filled or half filled; the cheapest figures are looked at first."""
+    after = _after(done, batch, 1.0)
+    # The sd is convex: half filled, it exceeds neither the one before nor the one after.
+    if path.unhedged(path.volatility(after), before) > 0:
+        return False
+    shares = (after, _after(done, batch, 0.5))
+    return all(path.harm(path.slacks(state, "arrived")) == 0 for state in shares)
+
+
+def _preferences(path: Path, left: list[int]) -> Iterator[list[Batch]]:
+    """Groups of legs by the desk's rules, the preferred sort first. An open never precedes its close."""
     reducing = [k for k in left if path.legs[k].reduces]
     adding = [k for k in left if not path.legs[k].reduces]
     closed_by = {path.legs[k].instrument: k for k in reducing}
@@ -115,17 +133,20 @@ def _candidates(path: Path, left: list[int]) -> Iterator[Batch]:
         return int(asset_of[path.legs[k].instrument])
 
     if reducing:
-        yield tuple(reducing)
-        yield from ((k,) for k in reducing if len(reducing) > 1)
-        for k in reducing:
-            yield from ((k, a) for a in adding if asset(a) == asset(k) and _free(path, a, closed_by, (k,)))
-        for one in dict.fromkeys(asset(k) for k in reducing):
-            yield tuple(k for k in left if asset(k) == one)
+        yield [tuple(reducing)]
+        yield [(k,) for k in reducing if len(reducing) > 1]
+        yield [
+            (k, a)
+            for k in reducing
+            for a in adding
+            if asset(a) == asset(k) and _free(path, a, closed_by, (k,))
+        ]
+        yield [tuple(k for k in left if asset(k) == one) for one in dict.fromkeys(asset(k) for k in reducing)]
     ready = [a for a in adding if path.legs[a].instrument not in closed_by]
     if ready:
-        yield tuple(ready)
-        yield from ((a,) for a in ready if len(ready) > 1)
-    yield tuple(left)
+        yield [tuple(ready)]
+        yield [(a,) for a in ready if len(ready) > 1]
+    yield [tuple(left)]
 
 
 def _free(path: Path, leg: int, closed_by: dict[int, int], batch: Batch) -> bool:

@@ -102,13 +102,7 @@ class Path:
 
     def state(self, name: str, done: Vector, transit: Transit, before_usd: float) -> State:
         """The state after a batch that began with an sd of `before_usd`."""
-        slacks, tolerance = self.slacks(done, transit), self.rounded.check.tolerance_usd
-        new = np.maximum(-slacks - tolerance, 0.0) - np.maximum(-self.start - tolerance, 0.0)
-        volatility = self.volatility(done)
-        allowed = max(before_usd, self.target_volatility) * (1 + 1e-9)
-        harm = float(np.max(new, initial=0.0))
-        # Rounding of sums: what is less than the tolerance of the check is nothing new.
-        harm = harm if harm > tolerance else 0.0
+        slacks, volatility = self.slacks(done, transit), self.volatility(done)
         worst = int(np.argmin(slacks)) if len(slacks) else -1
         venue, limit = self.subjects[worst] if worst >= 0 else ("", "")
         return State(
@@ -117,9 +111,21 @@ class Path:
             limit,
             float(slacks[worst]) if worst >= 0 else float("inf"),
             volatility,
-            harm,
-            max(volatility - allowed, 0.0),
+            self.harm(slacks),
+            self.unhedged(volatility, before_usd),
         )
+
+    def harm(self, slacks: Vector) -> float:
+        """USD of the worst breach that was not there at the start."""
+        tolerance = self.rounded.check.tolerance_usd
+        new = np.maximum(-slacks - tolerance, 0.0) - np.maximum(-self.start - tolerance, 0.0)
+        harm = float(np.max(new, initial=0.0))
+        # Rounding of sums: what is less than the tolerance of the check is nothing new.
+        return harm if harm > tolerance else 0.0
+
+    def unhedged(self, volatility: float, before_usd: float) -> float:
+        """USD of sd beyond both what the batch began with and the target's."""
+        return max(volatility - max(before_usd, self.target_volatility) * (1 + 1e-9), 0.0)
 
 
 def _rows(market: Market, state: VenueState | None) -> Iterator[tuple[str, str, float]]:

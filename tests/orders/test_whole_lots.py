@@ -13,11 +13,12 @@ from answers import answer
 from lotted import free, lotted_market, with_lots
 from markets import build
 from random_markets import ANYTHING, Wish
+from samples import chunks
 from specs import Perp, Spec, brackets, limit, objective, single_asset
 
 from allocator import order_stage
 from allocator.audit.audit import objective as objective_of
-from allocator.errors import AuditFailed, Infeasible
+from allocator.errors import AuditFailed, Infeasible, SolverFailed
 from allocator.market.relaxation import relaxed
 from allocator.market.types import Decision
 from allocator.order_stage import exact, lower_bound, place
@@ -72,11 +73,11 @@ def test_no_limit_is_breached():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("start", range(0, 200, 50))
-def test_no_limit_is_breached_on_many(start, told):
-    said = sample(range(start, start + 50))
+@pytest.mark.parametrize("seeds", chunks(500, 200, 50), ids=lambda seeds: f"from {seeds[0]}")
+def test_no_limit_is_breached_on_many(seeds, told):
+    said = sample(seeds)
     with told():
-        print(f"seeds {start} to {start + 49}: {said}")
+        print(f"seeds from {seeds[0]}: {said}")
     assert said["rounded"] >= 47
 
 
@@ -314,7 +315,10 @@ def gaps(seeds, seconds: float) -> list[tuple[float, float]]:
         except (AuditFailed, Infeasible):
             continue
         rules = free(market)
-        best = solve_whole_lots(market, Lots.of(market, rules).choices(), "scip", 1_000_000, seconds)
+        try:
+            best = solve_whole_lots(market, Lots.of(market, rules).choices(), "scip", 1_000_000, seconds)
+        except SolverFailed:
+            continue  # SCIP's own numerical trouble (one of 200): there is nothing to compare with
         scale, best_bound = core.audit.scale_usd, max(best.bound_usd, result.bound_usd)
         # Nothing permitted is below either bound; an answer of SCIP's that is permitted, as it settles and
         # not by SCIP's own tolerances, is what the reported gap must cover.
@@ -328,8 +332,9 @@ def gaps(seeds, seconds: float) -> list[tuple[float, float]]:
 
 
 def check_gaps(found) -> None:
+    """The share that is asked for; of the first 200 seeds, 199 of which SCIP answers, all are within it."""
     true, _ = np.array(found).T
-    assert np.mean(true <= 0.005) >= 0.7  # of ten; over seventy it was 92 %, transfers stay as they were
+    assert np.mean(true <= 0.005) >= 0.95
 
 
 @SCIP
@@ -339,13 +344,14 @@ def test_the_gap_to_scip():
 
 @SCIP
 @pytest.mark.long
-@pytest.mark.parametrize("start", range(0, 40, 10))
-def test_the_gap_to_scip_on_many(start, told):
-    found = gaps(range(start, start + 10), 10.0)
+@pytest.mark.parametrize("seeds", chunks(200, 40, 20), ids=lambda seeds: f"from {seeds[0]}")
+def test_the_gap_to_scip_on_many(seeds, told):
+    found = gaps(seeds, 10.0)
     true, reported = np.array(found).T
     with told():
-        print(f"seeds from {start}: true gap within 0.5 % in {np.sum(true <= 0.005)} of {len(found)}")
-        print(f"worst {true.max():.3%}, largest reported {reported.max():.3%}")
+        print(f"seeds from {seeds[0]}: within 0.5 % of SCIP in {np.sum(true <= 0.005)} of {len(found)}")
+        print(f"within 0.1 % in {np.sum(true <= 0.001)}, worst {true.max():.3%}")
+        print(f"largest reported gap {reported.max():.3%}")
     check_gaps(found)
 
 
