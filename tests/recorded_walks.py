@@ -61,7 +61,9 @@ _WIDE_CAP = 0.03  # Binance's BTC cap of 2020 to 2022: funding prints of ±30 bp
 
 @dataclass(frozen=True)
 class Panel:
-    """Recorded history: perps (time, venue, symbol, coin, price, volume_usd), spot (time, coin, price), funding."""
+    """Recorded history in order of time: `perps` (time, venue, symbol, coin, price, volume_usd), `spot`
+    (time, coin, price), and `funding` as the snapshot table has it.
+    """
 
     name: str
     perps: pd.DataFrame
@@ -186,7 +188,7 @@ def write_walk(
     book_usd: Mapping[str, float],
     collateral_usd: Mapping[str, float],
 ) -> Path:
-    """Write a panel as snapshot tables; the book is so many USD of each coin at `start`, in coins from then on.
+    """Write a panel as snapshot tables; the book is so many USD of each coin at `start`, then so many coins.
 
     Contract terms and tiers bear the first time of the history, volumes are those up to `start`.
     """

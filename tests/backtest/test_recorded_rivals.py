@@ -1,9 +1,10 @@
-"""All rivals over a recorded window, and the allocator's frontier against a sketch of it, by hand and by walk.
+"""All rivals over a recorded window, and the allocator's frontier against a sketch of it, by hand and walked.
 
-The sketch, a convex program of sixty lines without margin, and three rules were measured by hand on the same
-perps from 2025-02-08 to 2025-04-14: $1m of eight coins each day, 6 bp, daily decisions, the entry paid inside.
+The sketch, a convex program of sixty lines without margin, and three rules were measured by hand on these
+perps from 2025-02-08 to 2025-04-14: $1m of eight coins each day, 6 bp, daily decisions, entry paid inside.
 The hand calculation counts the settlement at the moment of a decision as still to come, which no one can
-trade on; the walk pays what settles after it. Settings are of the window before, which ends where this begins.
+trade on; the walk pays what settles after it. Settings are of the window before, which ends where this one
+begins.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Desk:
     """A scenario file over recorded tables, its tape, and the days it is about."""
 
