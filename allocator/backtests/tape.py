@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from allocator.errors import DataError, Problem
 from allocator.market.types import Matrix
@@ -22,14 +23,15 @@ class Tape:
 
     `marks` (T, n) in quote currency, columns as `keys` (exchange, symbol); `reference` (T, m) in USD, columns
     as `names` of coins and currencies. Both carry their last value forward, NaN before the first: a gap has
-    no news, it is not a price of 0. `settled` holds the funding that was paid: settlement_time, venue, symbol,
-    rate.
+    no news, it is not a price of 0. `fresh` (T, n) is where a mark was recorded. `settled` holds the funding
+    that was paid: settlement_time, venue, symbol, rate.
     """
 
     snapshot: SnapshotData
     times: pd.DatetimeIndex
     keys: Mapping[Key, int]
     marks: Matrix
+    fresh: NDArray[np.bool_]
     names: Mapping[str, int]
     reference: Matrix
     settled: pd.DataFrame
@@ -56,6 +58,7 @@ class Tape:
             times,
             {(str(key[0]), str(key[1])): k for k, key in enumerate(marks.columns.to_list())},
             marks.ffill().to_numpy(dtype=float),
+            marks.notna().to_numpy(),
             {str(name): k for k, name in enumerate(reference.columns)},
             reference.reindex(times).ffill().to_numpy(dtype=float),
             settled,
