@@ -45,10 +45,13 @@ class Moment:
 Strategy = Callable[[Moment], Decision]
 
 
-def market_at(records: Records, row: int, desk: Desk) -> Market:
-    """The market at a bar, from what was known then and what the desk holds. Raises `DataError`."""
-    loaded, tape = records.loaded, records.tape
-    now, known = tape.times[row].to_pydatetime(), records.at(row)
+def market_at(records: Records, row: int, desk: Desk, scenario: LoadedScenario | None = None) -> Market:
+    """The market at a bar, from what was known then and what the desk holds. Raises `DataError`.
+
+    `scenario` takes the place of the records' own: other settings on the same tape.
+    """
+    loaded, tape = scenario or records.loaded, records.tape
+    now, known = tape.times[row].to_pydatetime(), records.at(row, loaded)
     state = {
         "positions": _positions(loaded, tape, row, desk, now),
         "collateral": _collateral(loaded, desk, now),

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from allocator import evaluate
+from allocator import evaluate, margin
 from allocator.backtests.decide import Moment, Strategy, market_at, stay
 from allocator.backtests.desk import Desk, Place, opening
 from allocator.backtests.events import Alarm, Bars
@@ -36,6 +36,8 @@ from models.arrays import Vector
 from models.contracts import round_to_lot
 
 log = logging.getLogger(__name__)
+# The scenario by which a desk decides at a time.
+Settings = Callable[[pd.Timestamp], LoadedScenario]
 _Announced = tuple[pd.Timestamp, str, float]  # time, asset, coins
 
 
@@ -86,10 +88,19 @@ def walk_all(
     """
     records = Records(loaded, tape)
     told = progress or {}
-    walkers = [
-        _Walker(records, span, name, strategy, told.get(name, _silent))
-        for name, strategy in strategies.items()
-    ]
+    return _together(
+        [_Walker(records, span, name, choose, told.get(name, _silent)) for name, choose in strategies.items()]
+    )
+
+
+def walk_settings(
+    records: Records, span: Span, strategy: Strategy, settings: Mapping[str, Settings]
+) -> list[Walk]:
+    """Walk one strategy under several settings side by side; a setting may change from decision to decision."""
+    return _together([_Walker(records, span, name, strategy, _silent, by) for name, by in settings.items()])
+
+
+def _together(walkers: list[_Walker]) -> list[Walk]:
     while behind := [walker for walker in walkers if not walker.done]:
         min(behind, key=lambda walker: walker.row).advance()
     return [walker.found for walker in walkers]
@@ -99,9 +110,16 @@ class _Walker:
     """One desk on its way: at `row`, everything of that bar has happened."""
 
     def __init__(
-        self, records: Records, span: Span, name: str, strategy: Strategy, progress: Callable[[int], None]
+        self,
+        records: Records,
+        span: Span,
+        name: str,
+        strategy: Strategy,
+        progress: Callable[[int], None],
+        settings: Settings | None = None,
     ) -> None:
         tape = records.tape
+        self.settings = settings or (lambda _: records.loaded)
         self.records, self.tape, self.span, self.strategy = records, tape, span, strategy
         self.progress, self.found = progress, Walk(name)
         self.row = int(tape.times.searchsorted(span.start, side="left"))
@@ -201,9 +219,9 @@ class _Walker:
 
     def _decide(self, cause: str) -> None:
         tape, row, desk, found = self.tape, self.row, self.desk, self.found
-        self.market = market = market_at(self.records, row, desk)
+        loaded = self.settings(tape.times[row])
+        self.market = market = market_at(self.records, row, desk, loaded)
         desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
-        loaded = self.records.loaded
         decision, choice = _decide(Moment(loaded, tape, row, market, self.records.solver), self.strategy)
         found.choices.append(replace(choice, cause=cause))
         orders = _ordered(loaded, tape, row, market, decision)
@@ -292,7 +310,19 @@ def _decide(moment: Moment, strategy: Strategy) -> tuple[Decision, Choice]:
         float(market.funding.cost @ decision.positions),
         float(np.abs(trade).sum()),
         float(evaluate.trade_costs(market, trade).total.sum()),
+        _margin_use(market, decision),
     )
+
+
+def _margin_use(market: Market, decision: Decision) -> float:
+    """Largest true maintenance margin over equity of any venue, at these positions; inf without equity."""
+    now = margin.Shock.common_move(market, 0.0)
+    required = margin.maintenance(market, decision.positions, now, "true")
+    equity = margin.equity(market, np.zeros(len(decision.positions)), market.collateral.balance, now)
+    asked = required > 0
+    if not asked.any():
+        return 0.0
+    return float(np.max(required[asked] / equity[asked])) if (equity[asked] > 0).all() else float("inf")
 
 
 def _ordered(loaded: LoadedScenario, tape: Tape, row: int, market: Market, decision: Decision) -> _Orders:

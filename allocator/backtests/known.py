@@ -37,6 +37,7 @@ class Records:
 
     def __init__(self, loaded: LoadedScenario, tape: Tape) -> None:
         self.loaded, self.tape = loaded, tape
+        self.back = _lookback(loaded)
         self.history = History.of(tape.snapshot.tables)
         self.rails = Rails(tape)
         self.memory = Memory(_STRATEGIES)
@@ -44,8 +45,12 @@ class Records:
         self._last = _last_rows(self.history.prices.to_numpy())
         self._tables = {name: _plain(table) for name, table in tape.snapshot.tables.items()}
         self._funding = self._tables["funding"].sort_values("time", kind="stable")
-        self._kept: tuple[int, Known] | None = None
+        self._kept: tuple[int, SnapshotData] | None = None
         self._terms: dict[str, tuple[int, pd.DataFrame]] = {}
+
+    def widen(self, loaded: LoadedScenario) -> None:
+        """Keep as much of the past at hand as this scenario looks back on."""
+        self.back = max(self.back, _lookback(loaded))
 
     @cached_property
     def solver(self) -> Solver:
@@ -54,26 +59,23 @@ class Records:
 
         return Solver()
 
-    def at(self, row: int) -> Known:
-        """What was known at a bar of the tape."""
+    def at(self, row: int, loaded: LoadedScenario) -> Known:
+        """What was known at a bar of the tape, as a scenario of this walk sees it."""
         if self._kept is None or self._kept[0] != row:
             self._kept = (row, self._gathered(row))
-        return self._kept[1]
+        moved = loaded.scenario.model_copy(update={"as_of": self.tape.times[row].to_pydatetime()})
+        return Known(replace(loaded, scenario=moved), self._kept[1])
 
-    def _gathered(self, row: int) -> Known:
+    def _gathered(self, row: int) -> SnapshotData:
         now = self.tape.times[row]
-        believed = self.loaded.scenario.forecasts
-        back = pd.Timedelta(hours=max(believed.assets.window, believed.funding.window, 24.0))
-        tables = {"prices": self._prices(now, now - back), "funding": self._settled(now, now - back)}
+        after = now - self.back
+        tables = {"prices": self._prices(now, after), "funding": self._settled(now, after)}
         for name, table in self._tables.items():
             if name not in tables and name not in STATE:
                 tables[name] = self._newest_terms(name, table, now)
         # State tables are each desk's own; what stands here is only their columns.
         tables |= {name: self.tape.snapshot.tables[name].iloc[:0] for name in STATE}
-        moved = self.loaded.scenario.model_copy(update={"as_of": now.to_pydatetime()})
-        given = self.tape.snapshot.from_tables
-        snapshot = SnapshotData(tables, now.to_pydatetime(), {}, {}, (), given)
-        return Known(replace(self.loaded, scenario=moved), snapshot)
+        return SnapshotData(tables, now.to_pydatetime(), {}, {}, (), self.tape.snapshot.from_tables)
 
     def _prices(self, now: pd.Timestamp, after: pd.Timestamp) -> pd.DataFrame:
         """The newest price of each thing within the window."""
@@ -113,6 +115,11 @@ class Records:
         found = known[known["time"] == newest].sort_values("time", kind="stable")
         self._terms[name] = (len(known), found)
         return found
+
+
+def _lookback(loaded: LoadedScenario) -> pd.Timedelta:
+    believed = loaded.scenario.forecasts
+    return pd.Timedelta(hours=max(believed.assets.window, believed.funding.window, 24.0))
 
 
 def _plain(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,9 +13,12 @@ import pandas as pd
 
 from allocator.allocation import read_tables
 from allocator.backtests.breakdown import breakdowns, by_kind
+from allocator.backtests.calibration import Calibration, calibrations, warnings
 from allocator.backtests.decide import Strategy
 from allocator.backtests.engine import Span, walk_all
+from allocator.backtests.known import Records
 from allocator.backtests.rivals import strategies
+from allocator.backtests.select import Selection, candidates, select
 from allocator.backtests.series import daily_series
 from allocator.backtests.summary import Difference, Summary, differences, summarise
 from allocator.backtests.tape import Tape
@@ -36,6 +39,7 @@ class Backtest:
     span: Span
     walks: tuple[Walk, ...]
     synthetic: bool
+    selection: Selection | None = None
 
     @cached_property
     def summaries(self) -> list[Summary]:
@@ -48,6 +52,13 @@ class Backtest:
         stated = self.scenario.scenario.backtest
         return differences(self.walks, self.walks[0].name, stated.draws, stated.seed)
 
+    @cached_property
+    def calibrations(self) -> list[Calibration]:
+        """What each strategy's decisions predicted against what came of them."""
+        stated = self.scenario.scenario.backtest
+        hours = self.scenario.scenario.horizons.decision
+        return calibrations(self.walks, hours, stated.draws, stated.seed)
+
     @property
     def result(self) -> Json:
         """What `result.json` of a backtest holds.
@@ -57,7 +68,9 @@ class Backtest:
         lists `time` (end of each day), `wealth_usd`, `pnl_usd`, `net_delta_usd` (sum of absolute net deltas),
         and `margin_use`, the day's largest maintenance margin over equity at any venue (null where equity is
         gone or nothing was held). `breakdowns` holds the flows in USD of each strategy `by` coin, venue and
-        month, whose `total_usd` add up to the change in wealth. Every bar is in the Parquet tables.
+        month, whose `total_usd` add up to the change in wealth. `calibration` are `Calibration` of each strategy
+        and model, `warnings` a sentence for each model that is off in the current regime;
+        `selection` is `Selection.result`, null without `backtest.select`. Every bar is in the Parquet tables.
         """
         return {
             "schema_version": SCHEMA_VERSION,
@@ -70,6 +83,9 @@ class Backtest:
             "margin_checked_on": "closes",
             "daily": daily_series(self.walks),
             "breakdowns": breakdowns(self.walks),
+            "calibration": [_rounded(asdict(found)) for found in self.calibrations],
+            "warnings": warnings(self.calibrations),
+            "selection": None if self.selection is None else self.selection.result,
             "strategies": [_rounded(asdict(summary)) for summary in self.summaries],
             "differences": [_rounded(asdict(difference)) for difference in self.differences],
             "liquidations": [
@@ -188,6 +204,7 @@ def backtest(
     snapshot, synthetic = history(loaded)
     tape = Tape.of(snapshot)
     span = span_of(loaded, tape)
+    candidates(loaded)  # what is wrong with one is said before anything is walked
     venues = list(loaded.scenario.venues)
     known = strategies(venues)
     chosen: dict[str, Strategy] = {}
@@ -198,7 +215,10 @@ def backtest(
     bars = int(tape.times.searchsorted(span.end, "right") - tape.times.searchsorted(span.start, "left"))
     told = {name: progress(name, bars) for name in chosen} if progress else None
     walks = walk_all(loaded, tape, span, chosen, told)
-    return Backtest(loaded, span, tuple(walks), synthetic)
+    chosen_while_walking = None
+    if loaded.scenario.backtest.select is not None:
+        chosen_while_walking = select(loaded, Records(loaded, tape), span)
+    return Backtest(loaded, span, tuple(walks), synthetic, chosen_while_walking)
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

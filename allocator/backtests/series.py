@@ -38,7 +38,7 @@ def margin_uses(walk: Walk) -> pd.Series:
         [(bar.time, _use(bar.maintenance_margin_usd, bar.equity_usd)) for bar in walk.venues],
         columns=["time", "use"],
     )
-    return frame.groupby("time")["use"].max()
+    return frame.astype({"time": "datetime64[us, UTC]"}).groupby("time")["use"].max()
 
 
 def _use(required: float, equity: float) -> float:

@@ -18,7 +18,8 @@ class Choice:
     """What was decided at a bar and what was expected of it, in USD over the decision horizon.
 
     `status` is optimal, or that of the error that left everything as it was; `message` is its text. `cause`
-    is the clock, or the event that called for the decision.
+    is the clock, or the event that called for the decision. `margin_use` is the largest maintenance margin over
+    equity of any venue with the positions decided, at the prices of the decision.
     """
 
     time: pd.Timestamp
@@ -28,6 +29,7 @@ class Choice:
     funding_usd: float
     trade_usd: float
     cost_usd: float
+    margin_use: float = 0.0
     cause: str = "clock"
 
 

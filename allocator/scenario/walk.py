@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field
 
@@ -38,6 +38,16 @@ class Events(Model):
     )
 
 
+class Select(Model):
+    """Settings chosen while walking: at each date the best on the past alone, judged on what comes after."""
+
+    grid: Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)] = Field(
+        description="Values by dotted key, as `sweep.grid` has them: every combination is a candidate."
+    )
+    every: Annotated[Hours, Field(gt=0)] = Field(720.0, description="Between choices.")
+    least: Annotated[Hours, Field(gt=0)] = Field(720.0, description="Walked before the first choice.")
+
+
 class Backtest(Model):
     """A walk over the history of the snapshot's `prices` and `funding`."""
 
@@ -50,6 +60,7 @@ class Backtest(Model):
         None, description="Between decisions; default: `horizons.decision`."
     )
     events: Events | None = Field(None, description="Decisions between those of the clock.")
+    select: Select | None = Field(None, description="Settings to choose among while walking.")
     strategies: Annotated[list[StrategyName], Field(min_length=1)] = Field(
         ["allocator", "no_hedge", "one_to_one", "equal_split", "best_funding"],
         description="Who is compared; `one_to_one` is on the first venue, `foresight` knows funding to come.",

@@ -1,0 +1,170 @@
+"""Settings chosen while walking: at each date the best candidate on the past alone, judged on what follows.
+
+Every candidate walks the whole span; at a date only its P&L up to then is looked at. The desk that follows the
+choices walks too, so that changing settings costs what it costs. What is reported is out of sample: from the
+first choice on, beside the settings as they stand and the candidate that hindsight would have taken.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from allocator.backtests.decide import allocator
+from allocator.backtests.engine import Span, walk_settings
+from allocator.backtests.known import Records
+from allocator.backtests.summary import daily_pnl
+from allocator.backtests.walks import Walk
+from allocator.errors import DataError, Problem, ScenarioError
+from allocator.result import Json, number, usd
+from allocator.scenario.load import LoadedScenario
+from allocator.scenario.merge import key_path
+from allocator.scenario.schema import Scenario
+
+SELECTED = "selected"
+_MOST = 200  # candidates: each walks the whole span
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What was chosen at a time, by the scores then known, in USD a day by candidate."""
+
+    time: pd.Timestamp
+    chosen: str
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Every candidate's walk, that of the desk which followed the picks, and that of the settings as stated."""
+
+    picks: tuple[Pick, ...]
+    candidates: tuple[Walk, ...]
+    followed: Walk
+    stated: Walk
+    risk_aversion: float
+
+    @property
+    def result(self) -> Json:
+        """`picks`, and `out_of_sample` from the first of them: P&L, volatility and score of a day.
+
+        The score is mean P&L less λ/2 times its variance, λ that of the scenario as stated, in USD a day.
+        """
+        start = self.picks[0].time
+        rows = {walk.name: self._after(walk, start) for walk in self.candidates}
+        best = max(rows, key=lambda name: rows[name]["score_usd"] or 0.0)
+        return {
+            "picks": [
+                {"time": _stamp(pick.time), "chosen": pick.chosen}
+                | {"scores_usd": {name: usd(score) for name, score in pick.scores.items()}}
+                for pick in self.picks
+            ],
+            "out_of_sample": {
+                "start": _stamp(start),
+                "selected": self._after(self.followed, start),
+                "as_stated": self._after(self.stated, start),
+                "best_in_hindsight": best,
+                "candidates": rows,
+            },
+        }
+
+    def _after(self, walk: Walk, start: pd.Timestamp) -> Json:
+        pnl = daily_pnl(walk)
+        later = pnl[pd.DatetimeIndex(pnl.index) > start]
+        return {
+            "days": len(later),
+            "pnl_usd": number(float(later.mean())),
+            "volatility_usd": number(float(later.std(ddof=1))),
+            "score_usd": number(score(later, self.risk_aversion)),
+        }
+
+
+def score(pnl: pd.Series, risk_aversion: float) -> float:
+    """Mean of daily P&L less λ/2 times its variance, in USD a day; NaN for fewer than two days."""
+    return float(pnl.mean() - 0.5 * risk_aversion * pnl.var(ddof=1))
+
+
+def candidates(loaded: LoadedScenario) -> dict[str, LoadedScenario]:
+    """Every combination of `backtest.select.grid` as a scenario, by name. Raises `ScenarioError`."""
+    wanted = loaded.scenario.backtest.select
+    if wanted is None:
+        return {}
+    source = loaded.origin("backtest.select.grid")
+    found, problems = {}, list[Problem]()
+    combinations = list(product(*wanted.grid.values()))
+    if len(combinations) > _MOST:
+        message = (
+            f"{len(combinations)} candidates; write fewer values: each walks the whole span, {_MOST} at most"
+        )
+        raise ScenarioError([Problem(source, f"backtest.select.grid: {message}")])
+    for values in combinations:
+        chosen = dict(zip(wanted.grid, values, strict=True))
+        name = ", ".join(f"{key}={value}" for key, value in chosen.items())
+        try:
+            found[name] = _with(loaded, chosen)
+        except ValidationError as error:
+            problems += [
+                Problem(source, f"backtest.select.grid, {name}: {'.'.join(map(str, e['loc']))}: {e['msg']}")
+                for e in error.errors()
+            ]
+    if problems:
+        raise ScenarioError(list(dict.fromkeys(problems)))
+    return found
+
+
+def _with(loaded: LoadedScenario, values: Mapping[str, Any]) -> LoadedScenario:
+    """The scenario with other values at dotted keys, validated as if written so."""
+    document: dict[str, Any] = copy.deepcopy(dict(loaded.document))
+    document["as_of"] = loaded.scenario.as_of
+    for key, value in values.items():
+        *folders, last = key_path(key) or (key,)
+        place = document
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[last] = value
+    return replace(loaded, scenario=Scenario.model_validate(document, strict=True), document=document)
+
+
+def select(loaded: LoadedScenario, records: Records, span: Span) -> Selection:
+    """Walk every candidate, pick at each date, and walk the picks. Raises `DataError` for too short a span."""
+    wanted = loaded.scenario.backtest.select
+    assert wanted is not None
+    scenarios = candidates(loaded)
+    start = max(span.start, records.tape.times[0])
+    end = min(span.end, records.tape.times[-1])
+    first = start + pd.Timedelta(hours=wanted.least)
+    dates = list(pd.date_range(first, end, freq=pd.Timedelta(hours=wanted.every), inclusive="left"))
+    if not dates:
+        message = f"backtest.select.least leaves nothing of the walk that ends at {_stamp(end)} to judge by"
+        raise DataError([Problem(loaded.origin("backtest.select.least"), message)])
+    for scenario in scenarios.values():
+        records.widen(scenario)
+    fixed = {name: (lambda _, own=scenario: own) for name, scenario in scenarios.items()}
+    *walks, stated = walk_settings(records, span, allocator, {**fixed, "as_stated": lambda _: loaded})
+    aversion = loaded.scenario.objective.risk_aversion_per_usd
+    pnl = {walk.name: daily_pnl(walk) for walk in walks}
+    picks = tuple(_pick(date, pnl, aversion) for date in dates)
+
+    def settings(now: pd.Timestamp) -> LoadedScenario:
+        made = [pick for pick in picks if pick.time <= now]
+        return scenarios[made[-1].chosen] if made else loaded
+
+    followed = walk_settings(records, span, allocator, {SELECTED: settings})[0]
+    return Selection(picks, tuple(walks), followed, stated, aversion)
+
+
+def _pick(date: pd.Timestamp, pnl: Mapping[str, pd.Series], aversion: float) -> Pick:
+    scores = {name: score(days[pd.DatetimeIndex(days.index) <= date], aversion) for name, days in pnl.items()}
+    # The first candidate wins a tie, and where nothing is known yet.
+    best = max(scores, key=lambda name: scores[name] if scores[name] == scores[name] else float("-inf"))
+    return Pick(date, best, scores)
+
+
+def _stamp(time: pd.Timestamp) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ")
