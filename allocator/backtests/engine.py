@@ -187,12 +187,17 @@ class _Walker:
         """What happens at a bar once its prices are settled."""
         row, now, desk, found = self.row, self.tape.times[self.row], self.desk, self.found
         self.ahead = _happen(self.ahead, self.tape, row, desk, found.ledger)
+        within = bool(self.records.rails.bars) and bool(found.times)
+        if within:
+            # The bar's extremes came before its close, at which orders fill.
+            self._check_margin(extremes=True)
         if self.orders is not None and now >= self.orders.due:
             found.fills[now] = fill(
                 self.orders.market, self.orders.contracts, self.tape, row, desk, found.ledger
             )
             self.orders = None
-        self._check_margin()
+        if not within:
+            self._check_margin(extremes=False)
         causes = self._causes()
         if now >= self.next_decision:
             self._decide("clock")
@@ -212,10 +217,12 @@ class _Walker:
         margin = self._margin(self.row, {p: np.array([units]) for p, units in self.desk.balances.items()})
         return self.alarm.see(self.records.rails, self._bars(self.row - 1, block, margin))
 
-    def _margin(self, first: int, balances: Mapping[Place, Vector]) -> MarginPath | None:
+    def _margin(
+        self, first: int, balances: Mapping[Place, Vector], extremes: bool = True
+    ) -> MarginPath | None:
         if not self.desk.contracts:
             return None
-        return margin_path(self.market, self.records.rails, self.desk, first, balances)
+        return margin_path(self.market, self.records.rails, self.desk, first, balances, extremes)
 
     def _decide(self, cause: str) -> None:
         tape, row, desk, found = self.tape, self.row, self.desk, self.found
@@ -231,9 +238,9 @@ class _Walker:
             found.fills[tape.times[row]] = fill(market, orders.contracts, tape, row, desk, found.ledger)
             self.orders = None
 
-    def _check_margin(self) -> None:
+    def _check_margin(self, extremes: bool) -> None:
         desk, found, row = self.desk, self.found, self.row
-        path = self._margin(row, {p: np.array([units]) for p, units in desk.balances.items()})
+        path = self._margin(row, {p: np.array([units]) for p, units in desk.balances.items()}, extremes)
         if path is None:
             return
         for bar in path.bars(self.tape.times[row : row + 1], 1):
@@ -241,7 +248,7 @@ class _Walker:
             if bar.equity_usd < bar.maintenance_margin_usd:
                 found.liquidations.append(bar)
                 loaded = self.records.loaded
-                liquidate(loaded, self.market, self.tape, row, desk, found.ledger, bar.venue)
+                liquidate(loaded, self.records.rails, row, desk, found.ledger, bar.venue, extremes)
 
     def _record(self, block: Block, wealth: Vector) -> None:
         found, desk = self.found, self.desk

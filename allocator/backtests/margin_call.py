@@ -12,7 +12,6 @@ from allocator import margin
 from allocator.backtests.desk import Desk, Place
 from allocator.backtests.ledger import Ledger
 from allocator.backtests.rails import Rails
-from allocator.backtests.tape import Tape
 from allocator.market.types import Market, Matrix
 from allocator.scenario.load import LoadedScenario
 from models.arrays import BoolVector, Vector
@@ -66,10 +65,18 @@ class MarginPath:
 
 
 def margin_path(
-    market: Market, rails: Rails, desk: Desk, first: int, balances: Mapping[Place, Vector]
+    market: Market,
+    rails: Rails,
+    desk: Desk,
+    first: int,
+    balances: Mapping[Place, Vector],
+    extremes: bool,
 ) -> MarginPath:
     """Margin at bars from `first` on, as many as `balances` (T,) in units by pocket, positions unchanged.
 
+    At `extremes`, every position of an account is taken at the mark that hurts it most within the bar, longs
+    at the lowest and shorts at the highest, all at once: joint extremes are not recorded, and none is worse.
+    Coins that margin an inverse contract move with its mark; other collateral is taken at the close.
     Schedules stated in USD at the last decision's marks scale with price as stresses scale them: a linear
     contract's notional, an inverse contract's deductions.
     """
@@ -80,16 +87,22 @@ def margin_path(
     keys = [rails.tape.keys[i.exchange, i.symbol] for i in market.instruments]
     quotes = rails.prices([i.index_currency for i in market.instruments], first, last)
     marks = rails.tape.marks[first : last + 1, keys]
-    now = (marks / market.prices.mark * (quotes / market.prices.quote_usd)).T
+    close = (marks / market.prices.mark * (quotes / market.prices.quote_usd)).T
+    worst = np.ones(close.shape)
+    if extremes and rails.bars:
+        rail = rails.of_all(list(market.instruments), first, last)
+        worst = np.where(held[:, np.newaxis] < 0, rail.up.T, rail.down.T)
+        worst[held == 0] = 1.0
+    now = close * worst
     inverse = np.array([i.contract.kind == "inverse" for i in market.instruments])[:, np.newaxis]
     notional, whole = np.where(inverse, 1.0, now), market.scheme.whole_position[:, np.newaxis]
     shock = margin.Shock(
-        pnl=np.zeros(len(now)),
+        pnl=worst - 1.0,
         size_loss=np.zeros(len(now)),
         notional=notional,
         deduction=np.where(whole, notional, np.where(inverse, now, 1.0)),
         bend=np.where(inverse, 1 / now, now),
-        pocket_factor=np.ones(len(market.pockets)),
+        pocket_factor=_coins_at(market, then, worst),
         haircut=market.collateral.haircut,
     )
     prices = rails.prices([p.currency for p in market.pockets], first, last).T
@@ -101,11 +114,20 @@ def margin_path(
     return MarginPath(
         names,
         np.array([name in busy for name in names]),
-        # P&L is already in the balances: positions add nothing to equity.
-        margin.equity(market, np.zeros(path.shape), worth, shock),
+        # P&L up to the close is already in the balances: positions add what comes beyond it.
+        margin.equity(market, path * np.where(inverse, 1.0, close), worth, shock),
         margin.maintenance(market, path, shock, "true"),
         _by_venue(market, np.abs(path) * notional),
     )
+
+
+def _coins_at(market: Market, then: Vector, worst: Matrix) -> Matrix:
+    """Price of each pocket's currency over its close (P, T): that of the largest inverse contract it margins."""
+    found = np.ones((len(market.pockets), worst.shape[1]))
+    for k in np.argsort(np.abs(then), kind="stable"):
+        if then[k] and market.instruments[k].contract.kind == "inverse":
+            found[market.pocket_of[k]] = worst[k]
+    return found
 
 
 def _by_venue(market: Market, values: Matrix) -> Matrix:
@@ -115,14 +137,23 @@ def _by_venue(market: Market, values: Matrix) -> Matrix:
 
 
 def liquidate(
-    loaded: LoadedScenario, market: Market, tape: Tape, row: int, desk: Desk, ledger: Ledger, venue: str
+    loaded: LoadedScenario, rails: Rails, row: int, desk: Desk, ledger: Ledger, venue: str, extremes: bool
 ) -> None:
-    """Close everything on a venue at the mark, for the venue's liquidation penalty."""
-    penalties = loaded.scenario.venues[venue].liquidation_penalty
+    """Close everything on a venue for its liquidation penalty: at the mark, or at the bar's `extremes`.
+
+    What the price lost between close and extreme is booked with the penalty, in the settlement currency.
+    """
+    penalties, tape = loaded.scenario.venues[venue].liquidation_penalty, rails.tape
     for place, usd in desk.usd(tape, row).items():
-        if place[0] == venue:
-            instrument = desk.listed[place]
-            rate = penalties.get(instrument.asset, penalties.get("all", 0.0))
-            price = tape.price_of(row, instrument.settlement_currency)
-            desk.receive(tape, row, ledger, place, -rate * abs(usd) / price, "liquidation")
-            desk.contracts.pop(place)
+        if place[0] != venue:
+            continue
+        instrument = desk.listed[place]
+        linear, rail = instrument.contract.kind == "linear", rails.of(instrument)
+        worst = float((rail.up if usd < 0 else rail.down)[row]) if extremes else 1.0
+        rate = penalties.get(instrument.asset, penalties.get("all", 0.0))
+        # In coins of the close an inverse contract gains x(1 − 1/e), and its notional x buys 1/e of them.
+        gain = usd * (worst - 1.0) if linear else usd * (1.0 - 1.0 / worst)
+        penalty = rate * abs(usd) * (worst if linear else 1.0 / worst)
+        price = tape.price_of(row, instrument.settlement_currency)
+        desk.receive(tape, row, ledger, place, (gain - penalty) / price, "liquidation")
+        desk.contracts.pop(place)

@@ -15,6 +15,14 @@ from allocator.plain_tables import dollars, percent
 Json = Mapping[str, Any]
 
 
+_CHECKED = {
+    "closes": "Margin was checked on closes, not on the extremes between them.",
+    "extremes": "Margin was checked at the extremes of each bar, all of an account's positions at their worst.",
+    "extremes where recorded": "Margin was checked at the extremes of bars where they were recorded, on closes "
+    "elsewhere.",
+}
+
+
 def text_of(result: Json, folder: Path | None) -> str:
     """The page as text for stdout, with colours only on a terminal."""
     console = Console(highlight=False, markup=False, emoji=False)
@@ -32,7 +40,8 @@ def page(result: Json, folder: Path | None) -> RenderableType:
     if result["differences"]:
         parts.append(_differences(result))
     parts += [Text(_liquidation(lost)) for lost in result["liquidations"]]
-    parts.append(Text("Margin was checked on closes, not on the extremes between them."))
+    parts += [Text(f"Warning: {sentence}") for sentence in result["warnings"]]
+    parts.append(Text(_CHECKED[result["margin_checked_on"]]))
     if folder is not None:
         parts.append(Text(f"Tables in {folder}"))
     return Group(*parts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from allocator.backtests.tape import Tape
 from allocator.errors import DataError, Problem
 from allocator.market.types import Index, Instrument, Matrix
+from allocator.market.universe import INDEX
 from models.arrays import Vector
 from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
 
@@ -22,12 +24,15 @@ class Rail:
     """One contract at every bar (T,), NaN before its first mark.
 
     `gain` is its price P&L since the bar before, in units of the settlement currency, `usd` its notional,
-    `settle` the USD of a unit of the settlement currency.
+    `settle` the USD of a unit of the settlement currency. `up` ≥ 1 and `down` ≤ 1 are the bar's highest and
+    lowest mark over its close; 1 where they were not recorded.
     """
 
     gain: Vector
     usd: Vector
     settle: Vector
+    up: Vector
+    down: Vector
 
 
 @dataclass(frozen=True)
@@ -83,9 +88,12 @@ class Rails:
         rails, rows = [self.of(i) for i in instruments], slice(first, last + 1)
         if not rails:
             none = np.zeros((last - first + 1, 0))
-            return Rail(none, none, none)
+            return Rail(none, none, none, none, none)
         found = Rail(
-            *(np.column_stack([getattr(r, n)[rows] for r in rails]) for n in ("gain", "usd", "settle"))
+            *(
+                np.column_stack([getattr(r, n)[rows] for r in rails])
+                for n in ("gain", "usd", "settle", "up", "down")
+            )
         )
         if not (np.isfinite(found.usd).all() and np.isfinite(found.settle).all()):
             self._complain(instruments, first, last)
@@ -108,7 +116,45 @@ class Rails:
             )
             if instrument.contract.kind == "linear":
                 gain[moved] *= quote[moved] / settle[moved]
-        return Rail(gain, usd, settle)
+        high, low = self._extremes(instrument, mark * quote)
+        return Rail(gain, usd, settle, high, low)
+
+    def _extremes(self, instrument: Instrument, close: Vector) -> tuple[Vector, Vector]:
+        """Highest and lowest mark over the close (T,), which lies between them whatever was recorded."""
+        ones = np.ones(len(self.times))
+        rows = self.bars.get((instrument.exchange, instrument.symbol))
+        if rows is None:
+            return ones, ones
+        at, high, low = rows
+        up, down = ones.copy(), ones.copy()
+        up[at], down[at] = np.fmax(high / close[at], 1.0), np.fmin(low / close[at], 1.0)
+        return up, down
+
+    @cached_property
+    def bars(self) -> dict[tuple[str, str], tuple[Index, Vector, Vector]]:
+        """Bars with recorded extremes by exchange and symbol: their rows, high and low in USD."""
+        prices = self.tape.snapshot.tables["prices"]
+        if not {"high_usd", "low_usd"} <= set(prices.columns):
+            return {}
+        known = prices.dropna(subset=["high_usd", "low_usd"])
+        return {
+            (str(venue), str(symbol)): (
+                np.asarray(self.tape.times.searchsorted(mine["time"]), dtype=np.int64),
+                mine["high_usd"].to_numpy(dtype=float),
+                mine["low_usd"].to_numpy(dtype=float),
+            )
+            for (venue, symbol), mine in known.groupby(["venue", "symbol"])
+            if venue != INDEX
+        }
+
+    @property
+    def checked_on(self) -> str:
+        """Where margin is checked: on closes, at bar extremes, or at extremes where they were recorded."""
+        if not self.bars:
+            return "closes"
+        marks = self.tape.fresh.sum(axis=0)
+        whole = all(len(self.bars.get(key, ((),))[0]) >= marks[k] for key, k in self.tape.keys.items())
+        return "extremes" if whole else "extremes where recorded"
 
     def _reference(self, name: str) -> Vector:
         if name not in self.tape.names:

@@ -17,6 +17,7 @@ from allocator.backtests.calibration import Calibration, calibrations, warnings
 from allocator.backtests.decide import Strategy
 from allocator.backtests.engine import Span, walk_all
 from allocator.backtests.known import Records
+from allocator.backtests.rails import Rails
 from allocator.backtests.rivals import strategies
 from allocator.backtests.select import Selection, candidates, select
 from allocator.backtests.series import daily_series
@@ -40,6 +41,7 @@ class Backtest:
     walks: tuple[Walk, ...]
     synthetic: bool
     selection: Selection | None = None
+    margin_checked_on: str = "closes"
 
     @cached_property
     def summaries(self) -> list[Summary]:
@@ -63,6 +65,8 @@ class Backtest:
     def result(self) -> Json:
         """What `result.json` of a backtest holds.
 
+        `margin_checked_on` is ``closes``, ``extremes`` (of each bar) or ``extremes where recorded``.
+
         `strategies` are `Summary`, `differences` `Difference` of the first against each other, `liquidations`
         the bars at which an account fell below its maintenance margin. `daily` holds for each strategy the
         lists `time` (end of each day), `wealth_usd`, `pnl_usd`, `net_delta_usd` (sum of absolute net deltas),
@@ -80,7 +84,7 @@ class Backtest:
             "start": _stamp(self.walks[0].times[0]),
             "end": _stamp(self.walks[0].times[-1]),
             "every_hours": self.span.every / pd.Timedelta("1h"),
-            "margin_checked_on": "closes",
+            "margin_checked_on": self.margin_checked_on,
             "daily": daily_series(self.walks),
             "breakdowns": breakdowns(self.walks),
             "calibration": [_rounded(asdict(found)) for found in self.calibrations],
@@ -218,7 +222,8 @@ def backtest(
     chosen_while_walking = None
     if loaded.scenario.backtest.select is not None:
         chosen_while_walking = select(loaded, Records(loaded, tape), span)
-    return Backtest(loaded, span, tuple(walks), synthetic, chosen_while_walking)
+    checked = Rails(tape).checked_on
+    return Backtest(loaded, span, tuple(walks), synthetic, chosen_while_walking, checked)
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

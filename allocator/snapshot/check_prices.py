@@ -22,6 +22,10 @@ _INDEX_MOVED = 0.001
 def check_prices(table: Checked, tables: Tables) -> list[Problem]:
     """Prices that are not positive, reference symbols that are not in USD, marks far from index or frozen."""
     price, venue, symbol = table.number("price"), table.text("venue"), table.text("symbol")
+    high, low = (
+        table.number(name) if name in table.frame else np.full(len(price), np.nan)
+        for name in ("high_usd", "low_usd")
+    )
     index_names = {name for name in set(symbol[venue == INDEX]) if not re.fullmatch(r"[^/:\s]+/USD", name)}
     return (
         table.faults(
@@ -31,6 +35,13 @@ def check_prices(table: Checked, tables: Tables) -> list[Problem]:
             (venue == INDEX) & np.isin(symbol, list(index_names)),
             lambda i: (
                 f"reference price `{symbol[i]}` is not in USD: write the USD price as COIN/USD, as in BTC/USD"
+            ),
+        )
+        + table.faults(
+            (low <= 0) | (low > high) | (np.isnan(low) != np.isnan(high)),
+            lambda i: (
+                f"high_usd {high[i]:g} and low_usd {low[i]:g} of {venue[i]} {symbol[i]}: "
+                "write both, 0 < low_usd <= high_usd, or neither"
             ),
         )
         + _check_marks(table, tables)

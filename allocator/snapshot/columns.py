@@ -126,6 +126,17 @@ _PRICES = Table(
         Column("venue", "text", "", "Exchange, or `index`."),
         Column("symbol", "text", "", "ccxt unified symbol; of the venue `index`: `BTC/USD`."),
         Column("price", "number", "quote currency per unit", "Of 1000 coins where `coins_per_unit` is 1000."),
+        *(
+            Column(
+                f"{word}_usd",
+                "number",
+                "USD per unit",
+                f"The {word}est mark since the row before: a backtest checks margin there.",
+                blank=True,
+                optional=True,
+            )
+            for word in ("high", "low")
+        ),
     ),
     ("time", "venue", "symbol"),
 )

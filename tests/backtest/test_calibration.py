@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from allocator.backtests.calibration import calibrated, calibrations, outcomes, warnings
 from allocator.backtests.calibration import _rms_ratio as rms
 from allocator.backtests.calibration import _sum_ratio as of_sums
+from allocator.backtests.calibration import calibrated, calibrations, outcomes, warnings
 from allocator.backtests.margin_call import VenueBar
 from allocator.backtests.walks import Choice, Walk
 
