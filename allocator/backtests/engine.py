@@ -270,7 +270,7 @@ def _begin(records: Records, row: int) -> tuple[Desk, Market]:
         table = records.tape.snapshot.tables[name]
         kept = table[table["kind"] != "anticipated"] if name == "holdings" else table
         held[name] = kept.assign(time=now)
-    known = records.at(row)
+    known = records.at(row, records.loaded)
     market = build_market(known.loaded, known.snapshot, None, records.memory, records.history, held)
     return opening(held, market), market
 
