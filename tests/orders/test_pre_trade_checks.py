@@ -421,6 +421,13 @@ def test_ids_that_were_sent(tmp_path):
 
 def test_duplicate_run(tmp_path):
     assert released(tmp_path, duplicate_run=True)["duplicate_run"].outcome == "passed"
-    (tmp_path / "run-fills-0123456789ab").mkdir()
+    # What was exported of a reconciliation is none.
+    (tmp_path / "run-fills-0123456789ab.orders.jsonl").touch()
+    assert released(tmp_path, duplicate_run=True)["duplicate_run"].outcome == "passed"
+    beside = tmp_path / "run-fills-0123456789ab"
+    beside.mkdir()
     assert released(tmp_path, duplicate_run=True)["duplicate_run"].outcome == "failed"
-    assert released(tmp_path, duplicate_run=True, follow_up=True)["duplicate_run"].outcome == "skipped"
+    # A follow-up belongs to orders that were sent; it is a duplicate once it counts as sent itself.
+    assert released(tmp_path, duplicate_run=True, follow_up=True)["duplicate_run"].outcome == "passed"
+    (beside / "left.csv").write_text(f"client_order_id,venue\n{OWN},hyperliquid\n")
+    assert released(tmp_path, duplicate_run=True, follow_up=True)["duplicate_run"].outcome == "failed"
