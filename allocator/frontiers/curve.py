@@ -37,6 +37,8 @@ class Curve:
 def ends(axes: Axes, solve: Solve, attempt: Try) -> tuple[Found, Found]:
     """The two ends: least of the bounded quantity, and least of the minimised one. Raises `Infeasible`."""
     free = solve(Ask(axes.minimised, None))
+    if not np.isfinite(free.values[axes.bounded]):
+        free = solve(Ask(axes.minimised, 1.0))  # margin without equity: all of the equity is the most
     if axes.bounded == "volatility":
         tight = solve(Ask("volatility", None))
     else:
@@ -74,7 +76,7 @@ def spaced(axes: Axes, low: Found, high: Found, count: int, attempt: Try) -> Cur
     q = axes.bounded
     span = np.array([high.values[n] - low.values[n] for n in (q, axes.minimised)])
     scale = np.array([max(abs(low.values[n]), abs(high.values[n])) for n in (q, axes.minimised)])
-    if np.any(np.abs(span) <= _SAME * scale):
+    if span[0] <= _SAME * scale[0] or span[1] >= -_SAME * scale[1]:
         return Curve((high,), ())
     known, failed, tried = [low, high], [], set[float]()
     wanted = np.linspace(low.values[q], high.values[q], count)[1:-1].tolist()
@@ -129,10 +131,12 @@ def arc(axes: Axes, points: Sequence[Found], span: Vector) -> Vector:
 
 
 def _insert(known: list[Found], found: Found, axes: Axes, span: Vector) -> None:
-    """Keep a point in its place; one that is already there is left out."""
+    """Keep a point in its place; one that is already there, or dominated by rounding, is left out."""
     values = [point.values[axes.bounded] for point in known]
     value = found.values[axes.bounded]
     k = bisect_left(values, value)
     near = min(abs(value - other) for other in values[max(k - 1, 0) : k + 1])
     if near > _SAME * abs(span[0]) and 0 < k < len(known):
-        known.insert(k, found)
+        above, height, below = (one.values[axes.minimised] for one in (known[k - 1], found, known[k]))
+        if above > height > below:
+            known.insert(k, found)

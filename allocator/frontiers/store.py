@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from allocator.errors import HedgeError, Infeasible
+from allocator.errors import AuditFailed, HedgeError, Infeasible, SolverFailed
 from allocator.frontiers.programs import Ask, Found
 from allocator.market.types import Decision
 from allocator.runs import write_file
@@ -32,25 +32,29 @@ class Answers:
             return None
 
     def solve(self, ask: Ask) -> Found:
-        """The audited answer. Raises `HedgeError`, of no finer kind where it is read."""
+        """The audited answer. Raises `Infeasible` (without its conflict), `SolverFailed`, `AuditFailed`."""
         key = hashlib.sha256(json.dumps(asdict(ask)).encode()).hexdigest()[:24]
         file = self._folder / f"{key}.json"
         self._told()
         if file.exists():
             known = json.loads(file.read_text(encoding="utf-8"))
             if "reason" in known:
-                raise (
-                    Infeasible(known["reason"], []) if known["infeasible"] else HedgeError(known["reason"])
-                )
+                raise _error(known["kind"], known["reason"])
             return _read(known)
         try:
             found = self._solve(ask)
         except HedgeError as error:
-            said = {"reason": str(error), "infeasible": isinstance(error, Infeasible)}
-            write_file(file, json.dumps(said))
+            write_file(file, json.dumps({"reason": str(error), "kind": type(error).__name__}))
             raise
         write_file(file, json.dumps(_written(found)))
         return found
+
+
+def _error(kind: str, reason: str) -> HedgeError:
+    """The error that a program ended with before."""
+    if kind == Infeasible.__name__:
+        return Infeasible(reason, [])
+    return AuditFailed(reason) if kind == AuditFailed.__name__ else SolverFailed(reason)
 
 
 def _written(found: Found) -> dict[str, object]:

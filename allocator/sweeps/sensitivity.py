@@ -86,7 +86,7 @@ def _labels(values: pd.Series[Any]) -> pd.Series[str]:
 def _text(value: object) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return _UNSET
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def _effect(key: str, varied: pd.DataFrame, y: Vector) -> Sensitivity:
@@ -152,13 +152,16 @@ def _slope(x: Vector, y: Vector) -> float | None:
 
 
 def _in_step(one: pd.Series[Any], other: pd.Series[Any]) -> bool:
-    """Whether two keys determine each other; draws seem to, unless in the same order."""
+    """Whether two keys determine each other.
+
+    Numbers do only where they rise or fall together: draws of two keys have the same cells, too.
+    """
     labels = pd.DataFrame({"one": _labels(one), "other": _labels(other)})
     values = labels.nunique()
     if not len(labels.drop_duplicates()) == values["one"] == values["other"]:
         return False
     numbers = _numbers(one), _numbers(other)
-    if numbers[0] is None or numbers[1] is None or values["one"] <= len(labels) / 2:
+    if numbers[0] is None or numbers[1] is None:
         return True
-    steps = np.diff(numbers[1][np.argsort(numbers[0])])
+    steps = np.diff(numbers[1][np.argsort(numbers[0], kind="stable")])
     return bool(np.all(steps >= 0) or np.all(steps <= 0))

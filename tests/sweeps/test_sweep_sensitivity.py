@@ -101,6 +101,10 @@ def test_keys_in_step_are_named_together():
     assert found["a"].with_keys == ("b",)
     assert found["b"].with_keys == ("a",)
     assert found["free"].with_keys == ()
+    # Draws of two keys, each met twice, do not go in step.
+    draws = np.tile([0.3, 0.1, 0.7, 0.5], 2), np.tile([4.0, 9.0, 1.0, 6.0], 2), np.repeat([0.0, 1.0], 4)
+    drawn = by_key(table(draws[0], a=draws[0], b=draws[1], c=draws[2]), "a", "b", "c")
+    assert drawn["a"].with_keys == drawn["b"].with_keys == ()
 
 
 def test_tables_without_an_answer():
