@@ -122,7 +122,7 @@ def own_maintenance(scheme: Scheme, positions: Vector, shock: Shock, form: Form 
     margin = bracket_maintenance(scheme, positions, shock) + bend * size**2
     if form == "true" and scheme.whole_position.any():
         stepped = _along(shock.notional, positions) * whole_position_rates(size, scheme.tiers) * size
-        margin = np.where(_along(scheme.whole_position, positions), stepped, margin)
+        margin = np.where(_along(scheme.whole_position.astype(float), positions) > 0, stepped, margin)
     return np.asarray(margin)
 
 

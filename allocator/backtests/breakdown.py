@@ -39,11 +39,11 @@ def by_kind(walk: Walk) -> pd.DataFrame:
         }
     )
     flows = flows[flows["kind"] != "moved"]
-    return flows.groupby(["month", "venue", "coin", "kind"], as_index=False)["usd"].sum()
+    return flows.groupby(["month", "venue", "coin", "kind"])[["usd"]].sum().reset_index()
 
 
 def breakdowns(walks: Sequence[Walk]) -> list[Json]:
-    """Each strategy's USD by coin, by venue and by month: a row each with every kind of flow and their total."""
+    """Each strategy's USD by coin, by venue and by month: a row each with all kinds of flow and their total."""
     found: list[Json] = []
     for walk in walks:
         flows = by_kind(walk)

@@ -1,4 +1,4 @@
-"""What was predicted at each decision against what came of it until the next: was each model right, is it now?
+"""What was predicted at each decision against what came of it until the next: was a model right, is it now?
 
 Ratios are realised over predicted, with intervals of the stationary block bootstrap (Politis and Romano, *The
 Stationary Bootstrap*, 1994), blocks of five decisions on average: neighbours are alike.
@@ -69,8 +69,8 @@ def outcomes(walk: Walk, decision_hours: float) -> pd.DataFrame:
     times = pd.DatetimeIndex([choice.time for choice in walk.choices])
     if not len(times):
         return pd.DataFrame()
-    ends = times[1:].append(pd.DatetimeIndex(walk.times[-1:]))
-    hours = np.asarray((ends - times) / pd.Timedelta("1h"), dtype=float)
+    ends = pd.DatetimeIndex([*times[1:], walk.times[-1]])
+    hours: Vector = (ends - times).total_seconds().to_numpy(dtype=float) / 3600.0
     bars = pd.DatetimeIndex(walk.times)
     wealth = np.array(walk.wealth)
     pnl = wealth[bars.searchsorted(ends)] - wealth[bars.searchsorted(times)]
@@ -120,7 +120,7 @@ def _between(flows: pd.DataFrame, starts: pd.DatetimeIndex, ends: pd.DatetimeInd
 def calibrated(
     strategy: str, of: str, pairs: Vector, ratio: Callable[[Vector], float], draws: int, seed: int
 ) -> Calibration:
-    """The ratio of pairs (D, 2) predicted, realised, in order of time, its interval, and the current regime."""
+    """The ratio of pairs (D, 2) predicted and realised in order of time, its interval, and the regime."""
     whole = ratio(pairs)
     known = len(pairs) >= LEAST and np.isfinite(whole)
     recent, usual = None, None
@@ -175,8 +175,8 @@ def _sum_ratio(pairs: Vector) -> float:
 def warnings(found: Sequence[Calibration]) -> list[str]:
     """A sentence for each model that is off in the current regime."""
     return [
-        f"{c.strategy}: realised over predicted {c.of.replace('_', ' ')} was {c.recent_ratio:.2f} over the last "
-        f"{RECENT} decisions, outside {c.usual_interval[0]:.2f} to {c.usual_interval[1]:.2f}, where 95 % of "
+        f"{c.strategy}: realised over predicted {c.of.replace('_', ' ')} was {c.recent_ratio:.2f} over the "
+        f"last {RECENT} decisions, outside {c.usual_interval[0]:.2f} to {c.usual_interval[1]:.2f}, where 95 % of "
         "windows as long lay before: the model is off in the current regime"
         for c in found
         if c.off and c.recent_ratio is not None and c.usual_interval is not None

@@ -48,7 +48,7 @@ class Desk:
         return found
 
     def units(self) -> dict[Place, float]:
-        """Units of everything by place: balances, what is held outside (venue ""); without what is on its way."""
+        """Units by place: balances, what is held outside (venue ""); without what is on its way."""
         return {("", asset): coins for asset, coins in self.holdings.items()} | dict(self.balances)
 
     def settle(self, tape: Tape, row: int, ledger: Ledger) -> None:

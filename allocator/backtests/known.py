@@ -97,7 +97,8 @@ class Records:
     def _settled(self, now: pd.Timestamp, after: pd.Timestamp) -> pd.DataFrame:
         """The newest row of funding of each perp within the window; forecasts read the history."""
         times = self._funding["time"]
-        first, last = (int(times.searchsorted(t, side=s)) for t, s in ((after, "left"), (now, "right")))
+        first = int(times.searchsorted(after, side="left"))
+        last = int(times.searchsorted(now, side="right"))
         # Whatever still settles has a row within the last days; look further back only where it has not.
         near = self._funding.iloc[max(first, last - 50 * len(self.history.funding)) : last]
         found = near.drop_duplicates(["venue", "symbol"], keep="last")

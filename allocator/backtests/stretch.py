@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from allocator.backtests.desk import Desk, Place
 from allocator.backtests.ledger import Ledger, Where
@@ -81,7 +82,7 @@ class Stretch:
             if units or pocket in desk.balances:
                 desk.balances[pocket] = units
 
-    def _book_funding(self, times: Vector, perps: list[Where], ledger: Ledger) -> None:
+    def _book_funding(self, times: NDArray[np.datetime64], perps: list[Where], ledger: Ledger) -> None:
         rest = np.arange(len(self.paid))
         while rest.size:
             # Two settlements of one perp at one bar are two rows.

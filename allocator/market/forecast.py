@@ -225,7 +225,8 @@ def basis_risk(
         )
     grid = known.grid(window)
     step = _step_hours(grid.index)
-    columns = _Columns(dict(zip(grid.columns, range(grid.shape[1]), strict=True)), grid.to_numpy())
+    places = {(str(key[0]), str(key[1])): k for k, key in enumerate(grid.columns.to_list())}
+    columns = _Columns(places, grid.to_numpy())
     strays = [_strayed(grid.index, row, _basis_levels(columns, row), forecast) for row in listings]
     sd, pinned, thin, coarse = np.zeros(len(listings)), np.ones(len(listings)), [], []
     for i, (listing, stray) in enumerate(zip(listings, strays, strict=True)):

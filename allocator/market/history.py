@@ -34,11 +34,7 @@ class Settlements:
     def between(self, after: datetime, as_of: datetime) -> Settlements:
         """Of settlements later than `after`, what was known at `as_of`."""
         first = int(np.searchsorted(self.settled, utc_us(after), side="right"))
-        now = utc_us(as_of)
-        here = slice(first, None)
-        if len(self.known) and self.known[here].max(initial=now) <= now:
-            return Settlements(self.known[here], self.settled[here], self.rate[here], self.hours[here])
-        seen = first + np.flatnonzero(self.known[here] <= now)
+        seen = first + np.flatnonzero(self.known[first:] <= utc_us(as_of))
         return Settlements(self.known[seen], self.settled[seen], self.rate[seen], self.hours[seen])
 
 

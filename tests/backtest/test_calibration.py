@@ -16,7 +16,7 @@ TIMES = pd.date_range("2026-01-01", periods=61, freq="24h", tz="UTC")
 
 
 def decided(pnl: np.ndarray, sd: np.ndarray) -> Walk:
-    """A decision a day: 10 USD of funding expected and 12 paid, 5 of cost expected and 4 paid, margin 1 in 4."""
+    """A decision a day: 10 USD of funding expected, 12 paid; 5 of cost expected, 4 paid; margin 1 in 4."""
     found = Walk("made", times=list(TIMES[: len(pnl) + 1]), wealth=[0.0, *np.cumsum(pnl).tolist()])
     for k, time in enumerate(TIMES[: len(pnl)]):
         found.choices.append(Choice(time, "optimal", "", float(sd[k]), 10.0, 0.0, 5.0, 0.25))

@@ -1,0 +1,102 @@
+"""What a walk costs: a daily decision with its hourly margin checks beside the bare solve, and a year of it.
+
+Run with ``python -m pytest tests/benchmarks/test_backtest_speed.py -m benchmark -n 0``. One process; a
+synthetic hourly history. A decision is everything from one to the next: forecasts from the history, program,
+audit, whole lots, and 24 bars of prices, funding and margin. CPU seconds, so that a busy machine counts less.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from backtest_desk import history, write
+
+from allocator.backtests.decide import allocator
+from allocator.backtests.engine import Span, walk, walk_all
+from allocator.backtests.rivals import strategies
+from allocator.backtests.tape import Tape
+from allocator.program.backends import backend, fastest
+from allocator.program.build import Program, numbers
+from allocator.program.parametric import Parametric
+
+DAY = pd.Timedelta("24h")
+
+
+def seconds(job: Callable[[], object]) -> float:
+    start = time.process_time()
+    job()
+    return time.process_time() - start
+
+
+def bare(markets: list) -> float:
+    """Median seconds of the solver alone on these markets' data, warm."""
+    first = markets[0]
+    program = Program(first)
+    values = [numbers(market, program.shape) for market in markets]
+    vary = frozenset(
+        name for name in values[0] if any(not np.array_equal(v[name], values[0][name]) for v in values)
+    )
+    form = Parametric(Program(first, vary))
+    data = form.data(values)
+    solver = backend(form, fastest(form))
+    took = []
+    for cell in data.cells():
+        took.append(seconds(lambda c=cell: solver.solve(c, 0.0)))
+    return float(np.median(took[1:]))
+
+
+@pytest.mark.benchmark
+def test_a_daily_decision_beside_its_bare_solve(tmp_path, told):
+    loaded, snapshot = history(write(tmp_path, 61, 4), 60)
+    tape = Tape.of(snapshot)
+    start = tape.times[0] + pd.Timedelta("30d")
+    markets = []
+
+    def watching(moment):
+        markets.append(moment.market)
+        return allocator(moment)
+
+    def days(count: int) -> float:
+        span = Span(start, start + count * DAY, DAY)
+        return seconds(lambda: walk(loaded, tape, span, "allocator", watching))
+
+    days(1)
+    few, many = days(4), days(24)
+    decision = (many - few) / 20
+    shapes = {}
+    for market in markets[-20:]:
+        shapes.setdefault(tuple(sorted((k, v.shape) for k, v in _numbers(market).items())), []).append(market)
+    alone = bare(max(shapes.values(), key=len))
+    with told():
+        print(
+            f"61 instruments, 4 venues: {1e3 * decision:.0f} ms a decision with 24 hourly margin checks, bare "
+            f"solve {1e3 * alone:.1f} ms, ratio {decision / alone:.1f}"
+        )
+    assert decision / alone < 60.0
+
+
+def _numbers(market):
+    from allocator.program.coefficients import structure
+
+    return {name: np.asarray(value) for name, value in numbers(market, structure(market)).items()}
+
+
+@pytest.mark.benchmark
+def test_a_year_of_hours(tmp_path, told):
+    """Ten coins on three venues; the walk of the allocator alone, and of five strategies."""
+    loaded, snapshot = history(write(tmp_path, 30, 3), 395)
+    tape = Tape.of(snapshot)
+    span = Span(tape.times[0] + pd.Timedelta("30d"), tape.times[-1], DAY)
+    known = strategies(list(loaded.scenario.venues))
+    names = ("allocator", "no_hedge", "one_to_one.venue0", "equal_split", "best_funding")
+    alone = seconds(lambda: walk_all(loaded, tape, span, {"allocator": known["allocator"]}))
+    together = seconds(lambda: walk_all(loaded, tape, span, {name: known[name] for name in names}))
+    with told():
+        print(
+            f"a year of hours, 30 instruments: allocator {alone:.0f} s, five strategies {together:.0f} s of CPU"
+        )
+    assert alone < 120.0
