@@ -43,7 +43,7 @@ def by_kind(walk: Walk) -> pd.DataFrame:
 
 
 def breakdowns(walks: Sequence[Walk]) -> list[Json]:
-    """Each strategy's USD by coin, by venue and by month: a row each with all kinds of flow and their total."""
+    """Each strategy's USD by coin, by venue and by month: a row each, every kind of flow and a total."""
     found: list[Json] = []
     for walk in walks:
         flows = by_kind(walk)

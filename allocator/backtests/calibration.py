@@ -176,8 +176,8 @@ def warnings(found: Sequence[Calibration]) -> list[str]:
     """A sentence for each model that is off in the current regime."""
     return [
         f"{c.strategy}: realised over predicted {c.of.replace('_', ' ')} was {c.recent_ratio:.2f} over the "
-        f"last {RECENT} decisions, outside {c.usual_interval[0]:.2f} to {c.usual_interval[1]:.2f}, where 95 % of "
-        "windows as long lay before: the model is off in the current regime"
+        f"last {RECENT} decisions, outside {c.usual_interval[0]:.2f} to {c.usual_interval[1]:.2f}, where "
+        "95 % of windows as long lay before: the model is off in the current regime"
         for c in found
         if c.off and c.recent_ratio is not None and c.usual_interval is not None
     ]

@@ -96,7 +96,7 @@ def walk_all(
 def walk_settings(
     records: Records, span: Span, strategy: Strategy, settings: Mapping[str, Settings]
 ) -> list[Walk]:
-    """Walk one strategy under several settings side by side; a setting may change from decision to decision."""
+    """Walk one strategy under several settings side by side; they may change from decision to decision."""
     return _together([_Walker(records, span, name, strategy, _silent, by) for name, by in settings.items()])
 
 

@@ -74,7 +74,7 @@ class Alarm:
         return found
 
     def _jumped(self, rails: Rails, bars: Bars) -> BoolVector:
-        """Whether at a bar funding settled further from the settlement before than the bound, of a perp held."""
+        """Whether at a bar funding of a perp held settled too far from its settlement before."""
         jumped = np.zeros(len(bars.delta), dtype=bool)
         keys = [rails.tape.keys[place] for place in bars.places]
         jumps = rails.jumps.between(bars.first, bars.first + len(bars.delta))

@@ -107,7 +107,7 @@ class Records:
         return found
 
     def _newest_terms(self, name: str, table: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-        """Terms known at a bar, the newest statement of each instrument; the same object while none is new."""
+        """Terms known at a bar, the newest of each instrument; the same object while nothing is new."""
         known = table[table["time"] <= now]
         kept = self._terms.get(name)
         if kept is not None and kept[0] == len(known):

@@ -36,7 +36,7 @@ class VenueBar:
 
 @dataclass(frozen=True)
 class MarginPath:
-    """Equity, maintenance margin and gross (V, T) in USD of the accounts that hold positions (V,), bar by bar."""
+    """Equity, maintenance margin and gross (V, T) in USD, bar by bar; `held` (V,) says who has positions."""
 
     accounts: tuple[str, ...]
     held: BoolVector
@@ -122,7 +122,7 @@ def margin_path(
 
 
 def _coins_at(market: Market, then: Vector, worst: Matrix) -> Matrix:
-    """Price of each pocket's currency over its close (P, T): that of the largest inverse contract it margins."""
+    """Price of each pocket's currency over its close (P, T), by the largest inverse contract it margins."""
     found = np.ones((len(market.pockets), worst.shape[1]))
     for k in np.argsort(np.abs(then), kind="stable"):
         if then[k] and market.instruments[k].contract.kind == "inverse":

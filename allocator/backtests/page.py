@@ -17,9 +17,8 @@ Json = Mapping[str, Any]
 
 _CHECKED = {
     "closes": "Margin was checked on closes, not on the extremes between them.",
-    "extremes": "Margin was checked at the extremes of each bar, all of an account's positions at their worst.",
-    "extremes where recorded": "Margin was checked at the extremes of bars where they were recorded, on closes "
-    "elsewhere.",
+    "extremes": "Margin was checked at the extremes of each bar, all of an account's positions at once.",
+    "extremes where recorded": "Margin was checked at the extremes of bars where recorded, else on closes.",
 }
 
 

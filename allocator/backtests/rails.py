@@ -1,4 +1,4 @@
-"""What time does to one contract of each instrument, over the whole history: worked out once, held by any desk."""
+"""What time does to one contract of each instrument over the whole history, worked out once for any desk."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Rails:
         return self._laid[terms]
 
     def of_all(self, instruments: list[Instrument], first: int, last: int) -> Rail:
-        """The rails of many at bars [first, last], side by side (T, k). Raises `DataError` without a price."""
+        """The rails of many at bars [first, last] side by side (T, k). Raises `DataError` without a price."""
         rails, rows = [self.of(i) for i in instruments], slice(first, last + 1)
         if not rails:
             none = np.zeros((last - first + 1, 0))

@@ -72,8 +72,8 @@ class Backtest:
         lists `time` (end of each day), `wealth_usd`, `pnl_usd`, `net_delta_usd` (sum of absolute net deltas),
         and `margin_use`, the day's largest maintenance margin over equity at any venue (null where equity is
         gone or nothing was held). `breakdowns` holds the flows in USD of each strategy `by` coin, venue and
-        month, whose `total_usd` add up to the change in wealth. `calibration` are `Calibration` of each strategy
-        and model, `warnings` a sentence for each model that is off in the current regime;
+        month, whose `total_usd` add up to the change in wealth. `calibration` are `Calibration` of each
+        strategy and model, `warnings` a sentence for each model that is off in the current regime;
         `selection` is `Selection.result`, null without `backtest.select`. Every bar is in the Parquet tables.
         """
         return {
@@ -111,7 +111,7 @@ class Backtest:
         return of_backtest(self.result)
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """`wealth`, `ledger`, `positions`, `venues`, `decisions`, `flows`, each with a column of the strategy.
+        """`wealth`, `ledger`, `positions`, `venues`, `decisions`, `flows`, each with the strategy's name.
 
         `flows` is the ledger by month, venue, coin and kind; `venues` every account with positions at every
         bar: equity_usd, maintenance_margin_usd, gross_usd.
@@ -201,8 +201,8 @@ def backtest(
     """Walk a scenario's strategies, and any `rivals` of your own by name, over its history.
 
     A rival is any function from a `Moment` (market, tape, row) to a `Decision`. `progress` is called with a
-    name and a number of bars and returns what to call with each number of bars that were walked. Raises `DataError` where decisions lack
-    data.
+    name and a number of bars and returns what to call with each number of bars that were walked. Raises
+    `DataError` where decisions lack data.
     """
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     snapshot, synthetic = history(loaded)

@@ -1,8 +1,8 @@
 """Settings chosen while walking: at each date the best candidate on the past alone, judged on what follows.
 
-Every candidate walks the whole span; at a date only its P&L up to then is looked at. The desk that follows the
-choices walks too, so that changing settings costs what it costs. What is reported is out of sample: from the
-first choice on, beside the settings as they stand and the candidate that hindsight would have taken.
+Every candidate walks the whole span; at a date only its P&L up to then is looked at. The desk that follows
+the choices walks too, so that changing settings costs what it costs. What is reported is out of sample: from
+the first choice on, beside the settings as they stand and the candidate that hindsight would have taken.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Pick:
 
 @dataclass(frozen=True)
 class Selection:
-    """Every candidate's walk, that of the desk which followed the picks, and that of the settings as stated."""
+    """The walks of all candidates, of the desk that followed the picks, and of the settings as stated."""
 
     picks: tuple[Pick, ...]
     candidates: tuple[Walk, ...]
@@ -132,7 +132,7 @@ def _with(loaded: LoadedScenario, values: Mapping[str, Any]) -> LoadedScenario:
 
 
 def select(loaded: LoadedScenario, records: Records, span: Span) -> Selection:
-    """Walk every candidate, pick at each date, and walk the picks. Raises `DataError` for too short a span."""
+    """Walk every candidate, pick at each date, walk the picks. Raises `DataError` for too short a span."""
     wanted = loaded.scenario.backtest.select
     assert wanted is not None
     scenarios = candidates(loaded)

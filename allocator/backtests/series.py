@@ -33,7 +33,7 @@ def daily_series(walks: Sequence[Walk]) -> list[Json]:
 
 
 def margin_uses(walk: Walk) -> pd.Series:
-    """The largest maintenance margin over equity at any account, at each bar with positions; inf without equity."""
+    """Largest maintenance margin over equity at any account, by bar with positions; inf without equity."""
     frame = pd.DataFrame(
         [(bar.time, _use(bar.maintenance_margin_usd, bar.equity_usd)) for bar in walk.venues],
         columns=["time", "use"],

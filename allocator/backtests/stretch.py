@@ -145,7 +145,7 @@ def _settled(rails: Rails, desk: Desk, place: Place, row: int) -> float:
 def _funding(
     rails: Rails, desk: Desk, places: list[Place], usd: Matrix, settle: Matrix, first: int
 ) -> tuple[Index, Index, Vector]:
-    """Payments to each position: bar of the stretch (E,), position (E,), units (E,); longs pay if rate > 0."""
+    """Payments by bar of the stretch (E,) and position (E,), in units (E,); longs pay if rate > 0."""
     paid = rails.paid.between(first, first + len(usd))
     keys = np.array([rails.tape.keys[desk.listed[p].exchange, p[1]] for p in places], dtype=np.int64)
     event, position = np.nonzero(paid.key[:, np.newaxis] == keys[np.newaxis])

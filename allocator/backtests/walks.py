@@ -18,8 +18,8 @@ class Choice:
     """What was decided at a bar and what was expected of it, in USD over the decision horizon.
 
     `status` is optimal, or that of the error that left everything as it was; `message` is its text. `cause`
-    is the clock, or the event that called for the decision. `margin_use` is the largest maintenance margin over
-    equity of any venue with the positions decided, at the prices of the decision.
+    is the clock, or the event that called for the decision. `margin_use` is the largest maintenance margin
+    over equity of any venue with the positions decided, at the prices of the decision.
     """
 
     time: pd.Timestamp
@@ -53,7 +53,8 @@ class Walk:
     """Everything that happened under one strategy.
 
     `wealth` is USD by bar, `fills` what each fill cost in USD, < 0. `opening` and `closing` are units by
-    venue (or "" for what is held outside) and currency or coin, as the first bar found and the last left them.
+    venue (or "" for what is held outside) and currency or coin, as the first bar found them and the last left
+    them.
     """
 
     name: str

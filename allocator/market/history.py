@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -57,7 +58,7 @@ def settlements(funding: pd.DataFrame) -> Mapping[Key, Settlements]:
     edges = [0, *new.tolist(), len(ordered)] if len(ordered) else []
     return {
         (str(venues[a]), str(symbols[a])): Settlements(**{name: v[a:b] for name, v in columns.items()})
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in pairwise(edges)
     }
 
 

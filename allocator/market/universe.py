@@ -105,8 +105,8 @@ def select(
 ) -> list[Listing]:
     """Every instrument that takes part, in the order of venues in the scenario, then symbols.
 
-    `rows` are the newest of each instrument by exchange and symbol. An instrument whose data are missing or stale is dropped with a notice where its selection says
-    ``on_missing: drop``, and is a problem otherwise.
+    `rows` are the newest of each instrument by exchange and symbol. An instrument whose data are missing or
+    stale is dropped with a notice where its selection says ``on_missing: drop``, and is a problem otherwise.
     """
     scenario = loaded.scenario
     lacks = _data_check(scenario, tables, as_of, from_tables)

@@ -55,7 +55,7 @@ def long_coin(moment):
 
 
 def test_a_wick_liquidates_at_its_own_price(tmp_path):
-    """+32 % within the bar, back at its close: equity 3m − 3.2m; lost to the wick, and 1 % of what is there."""
+    """+32 % within the bar, back at its close: equity 3m − 3.2m; the loss to the wick, and 1 % there."""
     for name in "abc":
         (tmp_path / name).mkdir()
     found, checked = walked(tmp_path / "a", {"nova": (132_000.0, 99_000.0)}, short_nova)
@@ -77,7 +77,7 @@ def test_a_wick_liquidates_at_its_own_price(tmp_path):
 
 
 def test_an_inverse_long_loses_coins_that_are_worth_less(tmp_path):
-    """At c·e a long of x USD has lost x(1/e − 1)/c coins; b coins hold it while 0.95·(b·c·e + x(e − 1)) > MM."""
+    """At c·e a long of x USD lost x(1/e − 1)/c coins: b coins hold it while 0.95·(bce + x(e − 1)) > MM."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     # 8 BTC of collateral: at e = 0.65 counted 0.95·(5.2·1e5) + … − 0.7m < MM; at e = 0.8 still well above.

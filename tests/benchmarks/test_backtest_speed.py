@@ -43,9 +43,7 @@ def bare(markets: list) -> float:
     form = Parametric(Program(first, vary))
     data = form.data(values)
     solver = backend(form, fastest(form))
-    took = []
-    for cell in data.cells():
-        took.append(seconds(lambda c=cell: solver.solve(c, 0.0)))
+    took = [seconds(lambda c=cell: solver.solve(c, 0.0)) for cell in data.cells()]
     return float(np.median(took[1:]))
 
 
@@ -72,10 +70,8 @@ def test_a_daily_decision_beside_its_bare_solve(tmp_path, told):
         shapes.setdefault(tuple(sorted((k, v.shape) for k, v in _numbers(market).items())), []).append(market)
     alone = bare(max(shapes.values(), key=len))
     with told():
-        print(
-            f"61 instruments, 4 venues: {1e3 * decision:.0f} ms a decision with 24 hourly margin checks, bare "
-            f"solve {1e3 * alone:.1f} ms, ratio {decision / alone:.1f}"
-        )
+        print(f"61 instruments, 4 venues: {1e3 * decision:.0f} ms a decision with 24 hourly margin checks")
+        print(f"bare solve {1e3 * alone:.1f} ms, ratio {decision / alone:.1f}")
     assert decision / alone < 60.0
 
 
@@ -97,6 +93,6 @@ def test_a_year_of_hours(tmp_path, told):
     together = seconds(lambda: walk_all(loaded, tape, span, {name: known[name] for name in names}))
     with told():
         print(
-            f"a year of hours, 30 instruments: allocator {alone:.0f} s, five strategies {together:.0f} s of CPU"
+            f"a year of hours, 30 instruments: allocator {alone:.0f} s of CPU, five strategies {together:.0f}"
         )
     assert alone < 120.0
