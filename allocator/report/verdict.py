@@ -50,7 +50,7 @@ def _safe(source: Source) -> Iterator[Html]:
     state = safety(source)
     word = {"good": "Safe", "watch": "Tight", "bad": "Not safe", "none": "Not known"}[state]
     word = "Withheld" if source.status == "refused" else word
-    said: list[Content] = [el("span", f"state {state}", word), " "]
+    said: list[Content] = [el("span", f"state {state}", f"{word}:"), " "]
     audit = source.result["audit"]
     kept = audit["passed"].value and audit["rounded"]["passed"].value
     said.append("every limit is kept" if kept else "the audit did not pass")
