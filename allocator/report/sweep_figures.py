@@ -54,7 +54,7 @@ def label(value: Any) -> str:  # noqa: ANN401
 
 def varied(cells: pd.DataFrame, swept: Sequence[str]) -> list[str]:
     """Swept keys of at least two values."""
-    return [key for key in swept if key in cells and cells[key].map(label).nunique() > 1]
+    return [key for key in swept if key in cells and cells[key].map(str).nunique() > 1]
 
 
 def groups(cells: pd.DataFrame, key: str, most: int) -> Groups:
@@ -69,6 +69,8 @@ def groups(cells: pd.DataFrame, key: str, most: int) -> Groups:
     of = np.searchsorted(distinct[ends[1:-1]], values.to_numpy(), side="right")
     parts = [distinct[start:end] for start, end in pairwise(ends)]
     labels_ = [brief(p[0]) if len(p) == 1 else f"{brief(p[0])}–{brief(p[-1])}" for p in parts]
+    if len(set(labels_)) < len(labels_):  # values that four digits do not tell apart
+        labels_ = [f"{p[0]:.12g}" for p in parts]
     single = [float(p[0]) if len(p) == 1 else None for p in parts]
     return Groups(key, labels_, [float(np.median(p)) for p in parts], of, True, single, len(distinct))
 

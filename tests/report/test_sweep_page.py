@@ -16,7 +16,7 @@ from small_desk import Hedge, write_desk
 import allocator
 from allocator import runs
 from allocator.report.charts import thinned, thinning
-from allocator.report.sweep_figures import MOST, cloud, curve, heat_map
+from allocator.report.sweep_figures import MOST, cloud, curve, heat_map, varied
 from allocator.report.sweep_page import page
 
 BLOCK = """\
@@ -179,6 +179,25 @@ def test_what_moves_the_objective_is_shown_where_the_result_says_it(swept, tmp_p
     drawn = page(Stored(tmp_path, swept.run.manifest))
     assert check_numbers(Reader(drawn), files_of(tmp_path)) > 90
     assert "70.0 %" in drawn
+
+
+def test_values_that_differ_little_are_told_apart():
+    cells = random_cells(4).assign(a=[1.0, 1.00001, 1.00002, 1.0], b=[1.0, 1.0, 1.0, 2.0])
+    drawn = heat_map(cells, "a", "b")
+    assert drawn.columns == ["1", "1.00001", "1.00002"]
+    assert varied(cells, ["a", "b", "c"]) == ["a", "b"]
+    assert [tile.node is None for tile in drawn.tiles[0]] == [False, True, True]
+
+
+def test_a_sweep_without_any_answer_has_a_page(tmp_path):
+    path = write_desk(tmp_path / "desk")
+    impossible = "{kind: net_delta, min: -$1, max: $1}"
+    path.write_text(path.read_text() + f"sweep: {{list: [{{name: one, limits.no: '{impossible}'}}]}}\n")
+    path.write_text(path.read_text().replace(f"'{impossible}'", impossible).replace("max: $9m", "max: $1k"))
+    drawn = page(allocator.sweep(path, out=tmp_path / "runs", workers=1).run)
+    said = " ".join(element.text for element in Reader(drawn).of("main"))
+    assert "1 infeasible" in said
+    assert "No cell is optimal" in said
 
 
 def test_the_command_knows_a_sweep(swept, hedge: Hedge, text):
