@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from allocator.terminal import dollars, percent, plain_table
+from allocator.plain_tables import dollars, percent, plain_table
 
 if TYPE_CHECKING:
     import pandas as pd
