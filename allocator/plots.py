@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from allocator.allocation import Allocation
     from allocator.backtests.run import Backtest
+    from allocator.frontiers.run import Frontier
     from allocator.sweeps.run import Sweep
 
 
@@ -103,7 +104,12 @@ def sweep_cells(sweep: Sweep) -> go.Figure:
     return plotly_figure(sweep_figures.cloud(sweep.cells))
 
 
-def frontier(
+def frontier(found: Frontier) -> go.Figure:
+    """A finished frontier with the scenario's own plan, no hedge and 1:1 hedges beside it."""
+    return plotly_figure(frontier_figures.of_data(Node(found.result, "frontier.json#")))
+
+
+def tradeoff(
     points: Sequence[Mapping[str, float]],
     references: Mapping[str, Mapping[str, float]] | None = None,
     x: str = "volatility_usd",

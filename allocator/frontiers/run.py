@@ -64,6 +64,12 @@ class Frontier:
         """0, or 7 where fewer points were proven than were asked for."""
         return self.run.exit_code
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it."""
+        from allocator.report.brief import of_frontier
+
+        return of_frontier(self.result)
+
     def _table(self, name: str) -> pd.DataFrame:
         import pandas as pd
 

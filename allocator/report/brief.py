@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from allocator.report.frontier_figures import form_of
 from allocator.report.html import Content, Html, el, join
 from allocator.report.numbers import Form, dollars, percent2, ratio
 
@@ -104,3 +105,21 @@ def of_backtest(result: Json) -> str:
 
 def _optional(value: float | None, form: Form) -> str:
     return "–" if value is None else form(value)
+
+
+def of_frontier(result: Json) -> str:
+    """A frontier: what is traded for what, its points, and the plans beside it."""
+    x, y = result["x"], result["y"]
+    forms = form_of(str(x["unit"])), form_of(str(y["unit"]))
+    line = (
+        f"{len(result['points'])} points as of {result['as_of']}, each the least {result['minimised']} for "
+        f"its {result['bounded']}, per {result['decision_hours']:g} h."
+    )
+    plans = [(f"point {row['point']}", row) for row in result["points"]]
+    plans += [
+        (f"{row['label']}{'' if row['permitted'] else ', breaks limits'}", row)
+        for row in result["references"]
+    ]
+    shown = [(name, forms[0](row["x"]), forms[1](row["y"])) for name, row in plans]
+    table = rows(("plan", f">{x['name']}", f">{y['name']}"), shown)
+    return card(f"frontier {result['scenario']}", [line], table)
