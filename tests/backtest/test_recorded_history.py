@@ -114,10 +114,10 @@ def test_what_happens_later_changes_no_decision(desk, walks):
 
 
 def test_all_rivals(desk, walks, told):
-    """The settings of the recorded desk in another year: calmer and dearer paid than chasing funding.
+    """The settings of the recorded desk in another year: calmer than chasing funding, and paid more.
 
-    Not better than all rules in both: from April 2023 over 120 days equal split was calmer and earned 0.17 bp a
-    day more, as within four days of holding so small a lead of one venue does not pay for a move to it.
+    Not better than all rules in both: from April 2023 over 120 days equal split was calmer and earned 0.17 bp
+    a day more, as within four days of holding so small a lead of one venue does not pay for a move to it.
     """
     if FULL:
         loaded, _, tape = desk
