@@ -187,7 +187,9 @@ def main(folder: Path = FOLDER) -> None:
         np.random.default_rng(seed) for seed in np.random.SeedSequence(SEED).spawn(2)
     )
     prices, funding = price_rows(prices_random), funding_rows(funding_random)
-    columns = {name: TABLES[name].names for name in ("prices", "funding")}
+    columns = {
+        name: tuple(c.name for c in TABLES[name].columns if not c.optional) for name in ("prices", "funding")
+    }
     for market in MARKETS:
         tables = {
             "prices": [row for row in prices if belongs(market, row[1], row[2])],

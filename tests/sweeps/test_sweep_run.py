@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 
@@ -96,7 +97,10 @@ def test_failed_cells_are_rows_with_their_reason(tmp_path, hedge: Hedge):
     assert pd.isna(cells["total_usd"][1])
     again = hedge("sweep", path, "--out", tmp_path / "runs", "--workers", "1", "--json")
     assert (again.code, again.out) == (7, done.out)
-    assert "bad: no positions satisfy" in hedge("sweep", path, "--out", tmp_path / "runs").out
+    page = hedge("sweep", path, "--out", tmp_path / "runs").out
+    assert re.search(
+        r"1\s+infeasible\s+bad\s+no positions\s+satisfy", page[page.index("Without an optimum") :]
+    )
 
 
 def test_a_stopped_sweep_goes_on_where_it_was(tmp_path, swept, monkeypatch):
