@@ -123,11 +123,11 @@ def _plain_value(value: Node, shape: Shape | None) -> Value:
 
 
 def _short_keys(keys: Iterable[str]) -> dict[str, str]:
-    """The shortest endings of dotted keys that tell them apart."""
+    """The shortest endings of dotted keys that tell them apart; a field of a named entry keeps its name."""
     parts = {key: key_path(key) or (key,) for key in keys}
     short = {}
     for key, path in parts.items():
-        for length in range(1, len(path) + 1):
+        for length in range(2 if len(path) > 2 else 1, len(path) + 1):
             others = [other[-length:] for name, other in parts.items() if name != key]
             if path[-length:] not in others:
                 break

@@ -37,8 +37,8 @@ def test_a_grid_is_every_combination_and_the_last_key_runs_fastest(tmp_path):
         tmp_path, "sweep: {grid: {limits.btc.max: [$1m, $2m], objective.maker_share: [0, 50%, 100%]}}\n"
     )
     assert names(found)[:4] == [
-        *("max=$1m, maker_share=0", "max=$1m, maker_share=50%", "max=$1m, maker_share=100%"),
-        "max=$2m, maker_share=0",
+        *("btc.max=$1m, maker_share=0", "btc.max=$1m, maker_share=50%", "btc.max=$1m, maker_share=100%"),
+        "btc.max=$2m, maker_share=0",
     ]
     assert [cell.index for cell in found.cells] == list(range(6))
     last = found.cells[-1]
@@ -55,8 +55,8 @@ def test_zip_goes_in_step_and_blocks_multiply(tmp_path):
     )
     found = cells(tmp_path, block)
     assert names(found) == [
-        *("here, holding=7d, max=$1m", "holding=7d, max=$1m, move=-50%"),
-        *("here, holding=14d, max=$2m", "holding=14d, max=$2m, move=-50%"),
+        *("here, holding=7d, btc.max=$1m", "holding=7d, btc.max=$1m, crash.move=-50%"),
+        *("here, holding=14d, btc.max=$2m", "holding=14d, btc.max=$2m, crash.move=-50%"),
     ]
     assert found.cells[0].overrides == {"horizons.holding": 168.0, "limits.btc.max": 1e6}
 
@@ -101,7 +101,7 @@ def test_overlays_are_values_and_lie_below_swept_keys(tmp_path):
     block = "sweep: {grid: {overlay: [null, calm, [calm, tight]], limits.btc.min: [-$1k]}}\n"
     found = cells(tmp_path, block)
     assert names(found) == [
-        *("overlay=null, min=-$1k", "overlay=calm, min=-$1k", "overlay=calm+tight, min=-$1k"),
+        *("overlay=null, btc.min=-$1k", "overlay=calm, btc.min=-$1k", "overlay=calm+tight, btc.min=-$1k"),
     ]
     scenarios = [found.scenario(cell).scenario for cell in found.cells]
     assert [s.objective.risk_aversion_per_usd for s in scenarios] == [1e-6, 1e-7, 1e-7]
