@@ -7,10 +7,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
-from allocator.plain_tables import dollars, plain_table
+from allocator.plain_tables import dollars, page_text, plain_table
 from allocator.terminal import checks_table
 
 Json = Mapping[str, Any]
@@ -18,10 +18,7 @@ Json = Mapping[str, Any]
 
 def text_of(report: Json, follow_up: Sequence[Mapping[str, str]], folder: Path) -> str:
     """The page as text for stdout."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(page(report, follow_up, folder))
-    return captured.get()
+    return page_text(page(report, follow_up, folder))
 
 
 def page(report: Json, follow_up: Sequence[Mapping[str, str]], folder: Path) -> RenderableType:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from allocator.batches_page import batches_table, worst_between
 from allocator.figures import amount
-from allocator.plain_tables import dollars, percent, plain_table
+from allocator.plain_tables import dollars, page_text, percent, plain_table
 
 Json = Mapping[str, Any]
 _MOST_LIMITS = 6
@@ -37,11 +37,7 @@ def page(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None)
 
 def text_of(result: Json, orders: Sequence[Mapping[str, str]], folder: Path | None) -> str:
     """The page as text for stdout: as wide as it is, with colours only on a terminal."""
-    # File and venue names are text, never markup.
-    console = Console(highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(page(result, orders, folder))
-    return captured.get()
+    return page_text(page(result, orders, folder))
 
 
 def _headline(result: Json, orders: Sequence[Mapping[str, str]]) -> Text:
@@ -243,7 +239,7 @@ def _refused(result: Json, folder: Path | None) -> RenderableType:
     end = Text("\nThe orders are withheld.\n", style="bold")
     if folder is not None:
         end.append(f"Run {result['run_id']} in {folder}\n", style="dim")
-    return Group(head, checks_table(result["checks"]), _coins(result), _venues(result), end)
+    return Group(head, checks_table(result["checks"]), Text(), _coins(result), _venues(result), end)
 
 
 def checks_table(checks: Sequence[Json]) -> Table:

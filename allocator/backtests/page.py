@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from allocator.plain_tables import dollars, percent
+from allocator.plain_tables import dollars, page_text, percent, plain_table
 
 Json = Mapping[str, Any]
 
@@ -24,10 +24,7 @@ _CHECKED = {
 
 def text_of(result: Json, folder: Path | None) -> str:
     """The page as text for stdout, with colours only on a terminal."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        console.print(page(result, folder))
-    return captured.get()
+    return page_text(page(result, folder))
 
 
 def page(result: Json, folder: Path | None) -> RenderableType:
@@ -54,17 +51,12 @@ def _liquidation(lost: Json) -> str:
     )
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, title_style="bold")
-    for k, column in enumerate(columns):
-        table.add_column(column, justify="left" if k == 0 else "right", no_wrap=True)
-    return table
+def _table(title: str, name: str, *figures: str) -> Table:
+    return plain_table(title, name, *(f">{figure}" for figure in figures))
 
 
 def _risk(result: Json) -> Table:
-    table = _table(
-        "Risk", "strategy", "sd/day", "HE", "realised/pred.", "over", "under", "margin use", "liq."
-    )
+    table = _table("Risk", "strategy", "sd/day", "HE", "real./pred.", "over", "under", "margin", "liq.")
     for row in result["strategies"]:
         ratio = "–" if row["calibration"] is None else f"{row['calibration']:.2f}"
         table.add_row(

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from allocator.plain_tables import dollars, percent, plain_table
+from allocator.plain_tables import dollars, page_text, percent, plain_table
 
 Json = Mapping[str, Any]
 _WIDTH = 140
@@ -22,10 +22,7 @@ def text_of(result: Json, folder: Path | None) -> str:
     """The page as text for stdout, with colours only on a terminal."""
     # Wide enough for keys and names where nobody's window says otherwise.
     width = None if sys.stdout.isatty() else _WIDTH
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
-    with console.capture() as captured:
-        console.print(page(result, folder))
-    return captured.get()
+    return page_text(page(result, folder), width)
 
 
 def page(result: Json, folder: Path | None) -> RenderableType:

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from allocator.plain_tables import dollars, percent, plain_table
+from allocator.plain_tables import dollars, page_text, percent, plain_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +26,7 @@ def text_of(result: Json, cells: pd.DataFrame, limits: pd.DataFrame, folder: Pat
     """The page as text for stdout, with colours only on a terminal."""
     # Wide enough for keys and names where nobody's window says otherwise.
     width = None if sys.stdout.isatty() else _WIDTH
-    console = Console(highlight=False, markup=False, emoji=False, width=width)
-    with console.capture() as captured:
-        console.print(Group(*page(result, cells, limits, folder)))
-    return captured.get()
+    return page_text(Group(*page(result, cells, limits, folder)), width)
 
 
 def page(result: Json, cells: pd.DataFrame, limits: pd.DataFrame, folder: Path) -> Iterator[RenderableType]:
