@@ -90,6 +90,17 @@ def find(out: Path, run: str, suffix: str = "") -> Run | None:
     return Run(folder, manifest)
 
 
+def in_folder(folder: Path) -> Run | None:
+    """The finished run in a folder, verified, also one whose orders were withheld; None without one.
+
+    Raises `DataError` when a file of it was changed, is missing, or was added.
+    """
+    whole = folder.resolve()
+    # What follows the id, as in `<run id>.withheld`, belongs to the folder's name, not to the run's.
+    run, dot, suffix = whole.name.partition(".")
+    return find(whole.parent, run, dot + suffix) if (whole / MANIFEST).is_file() else None
+
+
 def _altered(folder: Path, what: str) -> DataError:
     return DataError(
         [Problem(str(folder), f"{what}; a run is never changed: move the folder away and run again")]

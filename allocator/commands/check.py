@@ -6,6 +6,7 @@ import argparse
 
 from allocator.commands import loaded as load_arguments
 from allocator.market.types import Market
+from allocator.plain_tables import dollars
 from allocator.stdout import say
 
 
@@ -54,7 +55,7 @@ def _bound(market: Market) -> list[str]:
         if held.venue is not None:
             counts = "collateral there by the orders" if held.arrives else "no collateral yet"
             until = f" to {held.venue}{until}, {counts}"
-        lines.append(f"  {held.name}: ${held.usd:,.0f} of {held.asset} {says[held.kind]}{until}")
+        lines.append(f"  {held.name}: {dollars(held.usd)} of {held.asset} {says[held.kind]}{until}")
     return lines
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from allocator.errors import DataError, Problem, ScenarioError
-from allocator.runs import Run, find, write_file
+from allocator.runs import Run, in_folder, write_file
 from allocator.stdout import say
 
 
@@ -62,10 +62,7 @@ def _maker(done: Run) -> Callable[[Run], str]:
 
 
 def _finished(folder: Path) -> Run:
-    whole = folder.resolve()
-    # A run whose orders were withheld lies in a folder named so, beside where the run itself would be.
-    run, dot, suffix = whole.name.partition(".")
-    done = find(whole.parent, run, dot + suffix)
+    done = in_folder(folder)
     if done is None:
         raise DataError([Problem(str(folder), "is no finished run: name a run folder such as runs/<run id>")])
     return done

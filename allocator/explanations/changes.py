@@ -212,7 +212,7 @@ def _section(title: str, rows: list[str]) -> list[str]:
 def _dollars(value: float | None) -> str:
     if value is None:
         return "–"
-    return f"−${-value:,.2f}" if value < 0 else f"${value:,.2f}"
+    return f"−${-value:,.2f}" if value <= -0.005 else f"${abs(value):,.2f}"
 
 
 def _objective_lines(found: Attribution) -> list[str]:

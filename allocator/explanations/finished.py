@@ -16,7 +16,7 @@ from allocator.errors import DataError, HedgeError, Problem
 from allocator.market.build import build_market
 from allocator.market.types import Decision, Market
 from allocator.result import Json
-from allocator.runs import MANIFEST, find
+from allocator.runs import in_folder
 from allocator.scenario.load import load_scenario
 from allocator.scenario.source import Plain, plain, read_file
 
@@ -47,14 +47,22 @@ class Finished:
 
 def read_finished(folder: Path) -> Finished:
     """Read a run folder. Raises `DataError` where there is none or a file of it was changed."""
-    where = folder.resolve()
-    run = find(where.parent, where.name) if (where / MANIFEST).is_file() else None
+    run = in_folder(folder)
     if run is None:
         message = "is not the folder of a finished run; name one that `hedge allocate` has written"
         raise DataError([Problem(str(folder), message)])
-    tree = plain(read_file(where / SCENARIO, SCENARIO, None))
+    files = run.manifest["files"]
+    assert isinstance(files, Mapping)
+    result = json.loads(run.text("result.json")) if "result.json" in files else {}
+    if "as_of" not in result:
+        message = (
+            "is not the folder of one allocation, so there is nothing to explain: name one that "
+            "`hedge allocate` has written; `hedge report` writes the page of a sweep, frontier or backtest"
+        )
+        raise DataError([Problem(str(folder), message)])
+    tree = plain(read_file(run.folder / SCENARIO, SCENARIO, None))
     assert isinstance(tree, dict)
-    return Finished(where, json.loads(run.text("result.json")), run.manifest, tree)
+    return Finished(run.folder, result, run.manifest, tree)
 
 
 def rebuilt(run: Finished, snapshots: Sequence[Path] = ()) -> Market | str:

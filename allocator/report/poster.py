@@ -15,7 +15,7 @@ from pathlib import Path
 from allocator.report import figures, svg
 from allocator.report.html import Html, el, join
 from allocator.report.nodes import Node
-from allocator.runs import find
+from allocator.runs import in_folder
 
 _WIDTH, _GAP, _TITLE = 460.0, 36.0, 30.0
 _COLUMNS = 2
@@ -87,7 +87,7 @@ def _style() -> str:
 
 def main(folder: Path) -> int:
     """Write the poster of a finished run to stdout."""
-    run = find(folder.parent, folder.name)
+    run = in_folder(folder)
     if run is None:
         sys.stderr.write(f"{folder} is no finished run\n")
         return 4

@@ -103,9 +103,13 @@ def load_scenario(
 ) -> LoadedScenario:
     """Read, merge and validate a scenario; ``snapshot`` overrides the folder it names.
 
-    Raises ScenarioError with every problem found, each with its ``file:line``. Nothing is executed, and only
-    the scenario, the files it extends and the venue tables it names are read.
+    Raises ScenarioError with every problem found, each with its ``file:line``, and TypeError for one text
+    where a list of them is due. Nothing is executed, and only the scenario, the files it extends and
+    the venue tables it names are read.
     """
+    for name, given in (("overlays", overlays), ("sets", sets)):
+        if isinstance(given, str):
+            raise TypeError(f"{name} is a list of texts, not one text: write {name}=[{given!r}]")
     files = read_chain(Path(path))
     return resolve(files, Asked(Path(path), tuple(overlays), tuple(sets), snapshot))
 

@@ -129,12 +129,11 @@ def _with_tiers(
 
 
 def _table_files(folder: Path, problems: list[Problem]) -> dict[str, Path]:
-    """Return the file of each table, and report files that are none."""
+    """Return the file of each table, and report files that are none. Raises `DataError` without a folder."""
     if not folder.is_dir():
-        problems.append(
-            Problem(str(folder), "is not a folder: name the snapshot folder that holds the tables")
-        )
-        return {}
+        # That every table is missing too would only hide it.
+        missing = Problem(str(folder), "is not a folder: name the snapshot folder that holds the tables")
+        raise DataError([*problems, missing])
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() not in _SUFFIXES or path.name.startswith("."):

@@ -99,6 +99,10 @@ def sweep(
     cell; afterwards a cell that fails is a row with its reason. A sweep that was stopped goes on where it
     was; while another process computes the same one, this waits for it.
     """
+    if not isinstance(scenario, Path | str):
+        raise TypeError(
+            "a sweep reads its scenario cell by cell: name the file, and give overlays and sets here"
+        )
     check_executor(executor, workers)
     plan = make_plan(scenario, overlays, sets, snapshot, solver)
     return run_plan(plan, Path(out), workers, lambda _: None, executor)

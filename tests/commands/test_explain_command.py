@@ -137,3 +137,43 @@ def test_what_is_no_run_is_said(tmp_path, hedge: Hedge):
     outcome = hedge("explain", tmp_path)
     assert outcome.code in (2, 4)
     assert str(tmp_path) in outcome.err
+
+
+def test_a_frontier_is_no_allocation_to_explain(tmp_path, hedge: Hedge):
+    desk, out = write_desk(tmp_path / "desk"), tmp_path / "runs"
+    assert hedge("frontier", desk, "--points", "2", "--out", out).code == 0
+    assert hedge("allocate", desk, "--out", tmp_path / "own").code == 0
+    frontier, run = only_run(out), only_run(tmp_path / "own")
+    for subjects in ([frontier], [run, frontier], [frontier, run]):
+        outcome = hedge("explain", *subjects)
+        assert outcome.code == 4
+        assert str(frontier) in outcome.err
+        assert "hedge report" in outcome.err
+
+
+def test_withheld_orders_are_explained_like_any(tmp_path, hedge: Hedge):
+    desk, out = write_desk(tmp_path / "desk", TIGHT), tmp_path / "runs"
+    out.mkdir()
+    (out / "KILL").touch()
+    assert hedge("allocate", desk, "--out", out).code == 6
+    (withheld,) = out.glob("*.withheld")
+    (out / "KILL").unlink()
+    assert hedge("allocate", desk, "--out", out).code == 0
+    run = withheld.with_suffix("")
+    told = [hedge("explain", folder, "--json") for folder in (withheld, run)]
+    assert [outcome.code for outcome in told] == [6, 0]
+    assert told[0].json["explanation"] == told[1].json["explanation"]
+    assert hedge("explain", withheld, run).code == 0
+
+
+def test_what_would_change_a_finished_run_is_refused(tmp_path, hedge: Hedge):
+    desk, out = write_desk(tmp_path / "desk"), tmp_path / "runs"
+    assert hedge("allocate", desk, "--out", out).code == 0
+    run = only_run(out)
+    for option in (("--set", "limits.gross.max=$3m"), ("--overlay", "any"), ("--snapshot", desk.parent)):
+        outcome = hedge("explain", run, *option)
+        assert outcome.code == 2
+        assert outcome.err.startswith(f"{option[0]}: a finished run")
+    # Tables of two runs may be named: they are only looked for there.
+    assert hedge("explain", run, run, "--snapshot", desk.parent / "tables").code == 0
+    assert hedge("explain", run, run, "--set", "limits.gross.max=$3m").code == 2

@@ -28,9 +28,10 @@ def test_bad_reports_are_refused(tmp_path, hedge: Hedge):
     desk, out = write_desk(tmp_path / "desk"), tmp_path / "runs"
     assert hedge("allocate", desk, "--out", out, "--no-report").code == 0
     run = only_run(out)
-    outcome = hedge("report", tmp_path / "nothing")
-    assert outcome.code == 4
-    assert "no finished run" in outcome.err
+    for none in (tmp_path / "nothing", tmp_path, desk):
+        outcome = hedge("report", none)
+        assert outcome.code == 4
+        assert outcome.err.startswith(f"{none}: is no finished run")
     outcome = hedge("report", run, run, "--out", tmp_path / "one.html")
     assert outcome.code == 2
     assert "one file" in outcome.err

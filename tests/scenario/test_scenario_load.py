@@ -353,3 +353,11 @@ def test_a_snapshot_may_be_named_by_its_folder_alone(tmp_path):
     assert short.snapshot_folder == tmp_path / "data"
     assert short.origin("snapshot.folder") == f"s.yaml:{line_of(text, 'snapshot: data')}"
     assert load(tmp_path, MINIMAL, sets=["snapshot=other"]).scenario.snapshot.folder == "other"
+
+
+@pytest.mark.parametrize("name", ["overlays", "sets"])
+def test_one_text_is_no_list_of_texts(tmp_path, name):
+    path = tmp_path / "s.yaml"
+    path.write_text(MINIMAL)
+    with pytest.raises(TypeError, match=rf"{name}=\['horizons.decision=12h'\]"):
+        load_scenario(path, **{name: "horizons.decision=12h"})

@@ -119,7 +119,8 @@ def test_other_files_are_ignored(tmp_path):
 def test_not_utf8_and_no_folder(tmp_path):
     (tmp_path / "prices.csv").write_bytes(b"time,venue\n\xff\xfe\n")
     assert "UTF-8" in problems_of(tmp_path)[0].message
-    assert "is not a folder" in problems_of(tmp_path / "nowhere")[0].message
+    (alone,) = problems_of(tmp_path / "nowhere")
+    assert "is not a folder" in alone.message
 
 
 def test_unreadable_cells_are_counted(tmp_path):

@@ -174,3 +174,9 @@ def test_missing_tables_of_any_cell_are_said_first(tmp_path):
     path = write(tmp_path, "sweep: {grid: {snapshot.folder: [tables, nowhere]}}\n")
     with pytest.raises(HedgeError, match="nowhere"):
         make_plan(path)
+
+
+def test_a_loaded_scenario_has_no_cells(tmp_path):
+    loaded = allocator.load(write_desk(tmp_path / "desk"))
+    with pytest.raises(TypeError, match="name the file"):
+        allocator.sweep(loaded, out=tmp_path / "runs")
