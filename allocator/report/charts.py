@@ -71,10 +71,14 @@ class Curves:
 
 @dataclass(frozen=True)
 class Tile:
-    """One place of a heat map: its value, what it stands for in words; `node` is None where there is none."""
+    """One place of a heat map: its value, and what it stands for in words.
+
+    `node` is None where there is no value; then `mark` stands in its place.
+    """
 
     node: Node | None
     told: str
+    mark: str = "×"
 
 
 @dataclass(frozen=True)

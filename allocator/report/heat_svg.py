@@ -43,7 +43,7 @@ def _number(tile: Tile) -> float | None:
 
 def _shown(tile: Tile, form: Form) -> str:
     value = _number(tile)
-    return "×" if value is None else form(value)
+    return tile.mark if value is None else form(value)
 
 
 def _strength(tile: Tile, low: float, high: float) -> tuple[str, float]:
@@ -75,8 +75,8 @@ def _tile(
     yield el("rect", shape | colour | exact, el("title", "", tile.told))
     middle = (x + width / 2, y + height / 2 + 4)
     if tile.node is None:
-        if width >= 8 and height >= 8:
-            yield shapes.words(*middle, "tick middle", "×")
+        if tile.mark and width >= 8 and height >= 8:
+            yield shapes.words(*middle, "tick middle", tile.mark)
     elif written:
         yield shapes.number(*middle, tile.node, form, "number middle")
 

@@ -27,6 +27,8 @@ NAMES = {
 }
 MOST = 32  # values of a key along an axis of a heat map; neighbours share a tile beyond
 _STEPS = 48  # likewise along the axis of a curve
+_LEAST_STEPS, _PER_STEP = 8, 16  # where values are shared: cells a step, so that a median is not one draw
+_FULL, _PER_TILE = 0.75, 4  # share of tiles with a cell, below which wider ones hold this many on average
 _POWERS = 30.0  # largest over smallest value from which an axis is of powers
 
 
@@ -90,9 +92,10 @@ def heat_map(cells: pd.DataFrame, x: str, y: str, value: str = "total_usd") -> H
     """Mean of a column of cells over two swept keys: x across, y upwards.
 
     Raises `KeyError` for a column that there is not. A tile that stands for several cells (other keys vary,
-    or neighbouring values share it) is their mean, and says of how many; × where no cell is optimal.
+    or neighbouring values share it) is their mean, and says of how many; × where no cell is optimal, empty
+    where there is no cell.
     """
-    across, up = groups(cells, x, MOST), groups(cells, y, MOST)
+    across, up = _axes(cells, x, y)
     known = pd.DataFrame({"x": across.of, "y": up.of, "value": cells[value], "all": 1})
     table = known.groupby(["y", "x"]).agg(
         mean=("value", "mean"), found=("value", "count"), all=("all", "sum")
@@ -109,9 +112,10 @@ def heat_map(cells: pd.DataFrame, x: str, y: str, value: str = "total_usd") -> H
             line.append(_tile(cells, value, place, single_cell.get((j, k)), (across, up), (k, j)))
         tiles.append(line)
     most = max((int(place["all"]) for place in found.values()), default=1)
+    empty = len(found) < len(across.labels) * len(up.labels)
     return HeatMap(
         title=name_of(value),
-        note=_heat_note(most, (across, up)),
+        note=_heat_note(most, (across, up), empty),
         x_title=x,
         y_title=y,
         columns=across.labels,
@@ -121,14 +125,25 @@ def heat_map(cells: pd.DataFrame, x: str, y: str, value: str = "total_usd") -> H
     )
 
 
-def _heat_note(most: int, axes: tuple[Groups, Groups]) -> str:
+def _axes(cells: pd.DataFrame, x: str, y: str) -> tuple[Groups, Groups]:
+    """Both axes in groups: where values were drawn, few enough that most tiles have a cell."""
+    across, up = groups(cells, x, MOST), groups(cells, y, MOST)
+    occupied = len(set(zip(across.of.tolist(), up.of.tolist(), strict=True)))
+    if occupied >= _FULL * len(across.labels) * len(up.labels):
+        return across, up
+    few = min(max(int((len(cells) / _PER_TILE) ** 0.5), 2), MOST)
+    wide = [groups(cells, g.key, few) if g.numeric and g.distinct > MOST else g for g in (across, up)]
+    return wide[0], wide[1]
+
+
+def _heat_note(most: int, axes: tuple[Groups, Groups], empty: bool) -> str:
     said = (
         "Each tile is one cell." if most == 1 else f"A tile is the mean of its optimal cells, up to {most:,}."
     )
     shared = [axis.key for axis in axes if axis.distinct > len(axis.labels)]
     if shared:
         said += f" Neighbouring values of {' and '.join(shared)} share a tile."
-    return said + " × is where no cell is optimal."
+    return said + " × is where no cell is optimal" + (", blank where there is no cell." if empty else ".")
 
 
 def _tile(
@@ -142,7 +157,7 @@ def _tile(
     where = {axis.key: axis.labels[k] for axis, k in zip(axes, at, strict=True)}
     said = ", ".join(f"{key} {text}" for key, text in where.items())
     if place is None:
-        return Tile(None, f"{said}: no cell")
+        return Tile(None, f"{said}: no cell", "")
     found, every = int(place["found"]), int(place["all"])
     if not found or row is None:
         return Tile(None, f"{said}: none of {every:,} optimal")
@@ -159,6 +174,8 @@ def _tile(
 def curve(cells: pd.DataFrame, key: str, value: str = "total_usd") -> Curves:
     """Median of a column of cells over one swept key, with the lowest and highest as envelope."""
     axis = groups(cells, key, _STEPS)
+    if axis.numeric and axis.distinct > _STEPS:
+        axis = groups(cells, key, min(max(len(cells) // _PER_STEP, _LEAST_STEPS), _STEPS))
     by_place = pd.DataFrame({"x": axis.of, "value": cells[value]}).groupby("x")["value"]
     table = by_place.agg(["median", "min", "max"]).reindex(range(len(axis.labels)))
     several = bool((table["max"] > table["min"]).any())

@@ -181,6 +181,24 @@ def test_what_moves_the_objective_is_shown_where_the_result_says_it(swept, tmp_p
     assert "70.0 %" in drawn
 
 
+def test_few_draws_share_wide_tiles_and_a_grid_keeps_its_own():
+    cells = random_cells(400)
+    drawn = heat_map(cells, "a", "b")
+    tiles = [tile for line in drawn.tiles for tile in line]
+    assert sum(tile.node is not None for tile in tiles) >= 0.9 * len(tiles) >= 45
+    # No tile is crossed out: a place without a cell is not one without an optimum.
+    assert not any(tile.mark for tile in tiles if tile.node is None)
+    assert "blank where there is no cell" in drawn.note
+    (line,) = curve(cells, "a").curves
+    assert len(line.x) == 25
+    across, up = np.meshgrid(np.arange(20.0), np.arange(20.0))
+    grid = cells.assign(a=across.ravel(), b=up.ravel())
+    drawn = heat_map(grid.assign(total_usd=grid["total_usd"].where(grid["a"] != 3.0)), "a", "b")
+    assert (len(drawn.rows), len(drawn.columns)) == (20, 20)
+    assert all(line[3].node is None and line[3].mark == "×" for line in drawn.tiles)
+    assert "blank" not in drawn.note
+
+
 def test_values_that_differ_little_are_told_apart():
     cells = random_cells(4).assign(a=[1.0, 1.00001, 1.00002, 1.0], b=[1.0, 1.0, 1.0, 2.0])
     drawn = heat_map(cells, "a", "b")
