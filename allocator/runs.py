@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import shutil
 import time
@@ -24,6 +25,7 @@ _PACKAGES = ("hedge-allocator", "cvxpy", "clarabel")
 _PARTIAL = ".partial-"
 _DEAD_SECONDS = 3600.0
 _SEAL = "manifest_sha256"
+_RUN_ID = re.compile(r"([a-z]+-)?[0-9a-f]{16}")
 
 
 def versions() -> dict[str, str]:
@@ -91,14 +93,15 @@ def find(out: Path, run: str, suffix: str = "") -> Run | None:
 
 
 def in_folder(folder: Path) -> Run | None:
-    """The finished run in a folder, verified, also one whose orders were withheld; None without one.
+    """The finished run in a folder, verified, or what lies beside a run; None without one.
 
     Raises `DataError` when a file of it was changed, is missing, or was added.
     """
     whole = folder.resolve()
     # What follows the id, as in `<run id>.withheld`, belongs to the folder's name, not to the run's.
-    run, dot, suffix = whole.name.partition(".")
-    return find(whole.parent, run, dot + suffix) if (whole / MANIFEST).is_file() else None
+    known = _RUN_ID.match(whole.name)
+    run = known[0] if known else whole.name
+    return find(whole.parent, run, whole.name.removeprefix(run)) if (whole / MANIFEST).is_file() else None
 
 
 def _altered(folder: Path, what: str) -> DataError:

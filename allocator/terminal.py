@@ -72,8 +72,12 @@ def _safety(result: Json) -> Text:
     move = nearest["liquidation_move"]
     style = "green" if abs(move) > 0.2 else "yellow" if abs(move) > 0.1 else "bold red"
     return Text(
-        f"Nearest liquidation: {nearest['name']}, if all coins move {move:+.1%} at once.\n", style=style
+        f"Nearest liquidation: {nearest['name']}, if all coins move {_move(move)} at once.\n", style=style
     )
+
+
+def _move(share: float) -> str:
+    return f"{share:+.1%}".replace("-", "−")
 
 
 def _coins(result: Json) -> Table:
@@ -149,7 +153,7 @@ def _venues(result: Json) -> Table:
             row["name"],
             dollars(row["equity_usd"]),
             dollars(row["initial_margin_usd"]),
-            "never" if move is None else f"{move:+.1%}",
+            "never" if move is None else _move(move),
             row["worst_stress"] or "–",
             dollars(spare),
         )

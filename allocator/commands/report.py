@@ -65,4 +65,7 @@ def _finished(folder: Path) -> Run:
     done = in_folder(folder)
     if done is None:
         raise DataError([Problem(str(folder), "is no finished run: name a run folder such as runs/<run id>")])
+    if not (done.folder / "result.json").exists() and not (done.folder / "frontier.json").exists():
+        message = "has no page: name the folder of a run; fills and follow-ups are in its csv files"
+        raise DataError([Problem(str(folder), message)])
     return done

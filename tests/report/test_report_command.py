@@ -52,3 +52,22 @@ def test_a_page_that_cannot_be_written_leaves_the_run(tmp_path, hedge: Hedge):
     outcome = hedge("allocate", desk, "--out", out)
     assert outcome.code == 0
     assert "no report was written" in outcome.err
+
+
+def test_fills_beside_a_run_are_neither_forged_nor_a_run(tmp_path, hedge: Hedge):
+    desk, out = write_desk(tmp_path / "desk"), tmp_path / "runs"
+    assert hedge("allocate", desk, "--out", out, "--no-report").code == 0
+    run, fills = only_run(out), tmp_path / "fills.csv"
+    fills.write_text("time,venue,account,symbol,client_order_id,fill_id,side,contracts,price,fee_usd\n")
+    assert hedge("orders", "reconcile", run, fills).code == 0
+    (beside,) = out.glob("*-fills-*")
+    for command, said in (("report", "has no page"), ("explain", "nothing to explain")):
+        outcome = hedge(command, beside)
+        assert outcome.code == 4
+        assert outcome.err.startswith(f"{beside}: ")
+        assert said in outcome.err
+    # What was changed is still told, by whatever name the folder goes.
+    (beside / "book.csv").write_text("forged")
+    assert "book.csv was changed" in hedge("explain", beside).err
+    run.rename(run.with_name("renamed"))
+    assert f"it holds run {run.name}" in hedge("report", run.with_name("renamed")).err
