@@ -90,6 +90,11 @@ class Allocation:
         """What `result.json` holds."""
         return _result(self)
 
+    def __repr__(self) -> str:
+        """In a line: a market and its arrays would fill pages."""
+        name = self.scenario.scenario.name
+        return f"Allocation({name!r}, {self.status}, {len(self.orders)} orders, run_id={self.run_id!r})"
+
     def _repr_html_(self) -> str:
         """As a notebook shows it."""
         from allocator.report.brief import of_allocation

@@ -61,6 +61,16 @@ class Explanation:
         """The page of `hedge explain`."""
         return text_of(self.said)
 
+    def __repr__(self) -> str:
+        """In a line; `print` shows the page."""
+        return f"Explanation({self.said['scenario']!r}, {self.status}, run_id={self.said['run_id']!r})"
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the page."""
+        from allocator.report.html import el
+
+        return str(el("pre", "", str(self)))
+
 
 @overload
 def explain(subject: Allocation | LoadedScenario | Path | str) -> Explanation: ...

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -50,7 +50,7 @@ class Run:
     """A finished run on disk."""
 
     folder: Path
-    manifest: Mapping[str, object]
+    manifest: Mapping[str, object] = field(repr=False)
 
     @property
     def exit_code(self) -> int:

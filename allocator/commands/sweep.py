@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from allocator.commands import overlays_of
 from allocator.errors import Problem, ScenarioError
 from allocator.stdout import say
 
@@ -19,12 +20,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     from allocator.sweeps.executors import check_executor
     from allocator.sweeps.plan import make_plan
-    from allocator.sweeps.run import run_plan
 
     check_executor(arguments.executor, arguments.workers)
-    overlays = [name.strip() for names in arguments.overlays for name in names.split(",") if name.strip()]
     solver = None if arguments.solver is None else arguments.solver.upper()
-    plan = make_plan(arguments.scenario, overlays, arguments.sets, arguments.snapshot, solver)
+    plan = make_plan(arguments.scenario, overlays_of(arguments), arguments.sets, arguments.snapshot, solver)
+    # The modeller is heavy: a slip in the scenario is told without it.
+    from allocator.sweeps.run import run_plan
+
     columns = (TextColumn("cells"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     quiet = arguments.quiet > 0 or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=quiet) as bar:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+
 import pytest
 from small_desk import SCENARIO, Hedge, only_run, swap, write_desk
 
@@ -22,6 +24,11 @@ def test_a_scenario_its_file_and_its_allocation_are_explained_alike(tmp_path, he
     again = allocator.explain(allocator.allocate(allocator.load(desk)))
     assert found.to_json() == again.to_json() == hedge("explain", desk, "--json").json
     assert str(found) == hedge("explain", desk).out
+    # A notebook shows the page; a line of a session does not print every number.
+    assert found._repr_html_().startswith("<pre>")
+    assert html.unescape(found._repr_html_()) == f"<pre>{found}</pre>"
+    assert found.to_json()["run_id"] in repr(found)
+    assert len(repr(found)) < 200
     assert (found.status, found.exit_code, found.error) == ("optimal", 0, None)
     # The parts are typed, and the same as what is printed.
     dearest = found.prices.figures[0]

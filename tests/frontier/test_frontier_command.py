@@ -53,6 +53,12 @@ def test_a_frontier_is_points_references_and_tables(desk, tmp_path, hedge: Hedge
     assert page.code == 0
     for text in ("4 points of least cost for each volatility", "Beside it", "current book", folder.name):
         assert text in page.out
+    # A notebook shows the same points.
+    shown = allocator.frontier(desk, points=4, out=out)
+    drawn = shown._repr_html_()
+    assert drawn.count("<tr>") == 1 + len(said["points"])
+    assert all(f"{abs(p['x']):,.0f}" in drawn for p in said["points"])
+    assert len(repr(shown)) < 200
 
 
 def test_a_stopped_frontier_goes_on_where_it_was(desk, tmp_path, monkeypatch):

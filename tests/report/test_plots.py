@@ -100,6 +100,8 @@ def test_a_frontier_names_what_lies_far_outside():
 
 
 def test_objects_show_themselves_small_and_escaped(allocation, tmp_path):
+    assert f"{len(allocation.orders)} orders" in repr(allocation)
+    assert len(repr(allocation)) < 200
     shown = allocation._repr_html_()
     assert allocation.run_id in shown
     assert len(shown) < 20_000
