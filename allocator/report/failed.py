@@ -62,4 +62,6 @@ def ways_out(result: Node) -> Html:
     rows = [(str(way["text"]), tag(way["cost_usd"], numbers.dollars)) for way in ways]
     if not rows:
         return section("ways", "Ways out", note("None was found."))
-    return section("ways", "Ways out", table.draw(Table("way-list", "Ways out", ("change", ">cost"), rows)))
+    drawn = table.draw(Table("way-list", "Ways out", ("change", ">counts for"), rows))
+    weighed = "What a change counts for is its size by `explain.weights`, not money paid."
+    return section("ways", "Ways out", drawn, note(weighed))
