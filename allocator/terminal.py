@@ -194,7 +194,7 @@ def _money(result: Json) -> Table:
 
 
 def _limits(result: Json) -> RenderableType:
-    """The limits that cost most, by what one per cent more of bound would save."""
+    """The limits that cost most: what one per cent more of bound, or $1,000 where that is more, would save."""
     binding = [row for row in result["limits"] if (row["shadow_price_usd"] or 0) > 0]
     worth = sorted(binding, key=lambda row: -_worth(row))
     shown = [row for row in worth if _worth(row) >= 0.01][:_MOST_LIMITS]
@@ -216,7 +216,8 @@ def _limits(result: Json) -> RenderableType:
 
 
 def _worth(row: Json) -> float:
-    return float(row["shadow_price_usd"] * max(abs(row["bound"]), 1.0) * 0.01)
+    least = 1e3 if row["unit"] == "USD" else 0.01  # a bound of zero has no per cents
+    return float(row["shadow_price_usd"] * max(abs(row["bound"]) * 0.01, least))
 
 
 def _footer(result: Json, folder: Path | None) -> Text:

@@ -103,21 +103,6 @@ def of_backtest(result: Json) -> str:
     return card(f"Backtest of {result['scenario']}", lines, rows(columns, found))
 
 
-def of_frontier(result: Json) -> str:
-    """A frontier: what was made least for each value of what, and the points along it."""
-    x, y, points = result["x"], result["y"], result["points"]
-    lines = [
-        f"{result['status']} as of {result['as_of']}: {len(points)} points of least {result['minimised']} "
-        f"for each {result['bounded']}, per {result['decision_hours']:g} h.",
-        f"{x['name']}: {x['label']}; {y['name']}: {y['label']}.",
-    ]
-    forms = [dollars if axis["unit"] == "USD" else ratio for axis in (x, y)]
-    found = [(str(p["point"]), forms[0](p["x"]), forms[1](p["y"])) for p in points]
-    return card(
-        f"Frontier of {result['scenario']}", lines, rows((">point", f">{x['name']}", f">{y['name']}"), found)
-    )
-
-
 def _optional(value: float | None, form: Form) -> str:
     return "–" if value is None else form(value)
 
