@@ -194,7 +194,7 @@ def _money(result: Json) -> Table:
 
 
 def _limits(result: Json) -> RenderableType:
-    """The limits that cost most: what one per cent more of bound, or $1,000 where that is more, would save."""
+    """The limits that cost most: what 1 % more of bound, or $1,000 where that is more, would save."""
     binding = [row for row in result["limits"] if (row["shadow_price_usd"] or 0) > 0]
     worth = sorted(binding, key=lambda row: -_worth(row))
     shown = [row for row in worth if _worth(row) >= 0.01][:_MOST_LIMITS]
