@@ -34,6 +34,7 @@ _OPTIONS: Mapping[str, tuple[Mapping[str, float], ...]] = {
 _DEAR = 1e3
 # ... near the multipliers, yet so that the solver's absolute tolerance stays far below the objective.
 _UNIT = 1e2
+_BREACH = 1e-9  # books: smaller ones are far below what the audit permits
 _FAR = 1e3  # books: where an unbounded program is stopped to see which positions run away
 _OPTIMAL = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
 _JUDGED = (*_OPTIMAL, cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE)
@@ -70,7 +71,7 @@ def solve(program: Program, solver: str = SOLVER, conflicts: bool = True) -> Sol
     """
     problem, unit = program.problem, 1.0
     attempt(problem, solver)
-    if problem.status in _OPTIMAL and (larger := _larger_unit(problem)) > 1:
+    if problem.status in _OPTIMAL and (larger := _larger_unit(problem)) > 1 and _breach(problem) > _BREACH:
         problem, unit = _restated(problem, solver, larger)
     if problem.status in (cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE):
         found = conflict(program.market, solver, attempt) if conflicts else []
@@ -94,6 +95,11 @@ def _larger_unit(problem: cp.Problem) -> float:
         return 1.0
     unit = min(dearest, _UNIT * abs(problem.value))
     return float(10 ** np.ceil(np.log10(unit))) if unit > 1 else 1.0
+
+
+def _breach(problem: cp.Problem) -> float:
+    """How far the furthest row is from being kept, in the program's units: books, for all that is a limit."""
+    return max((float(np.max(row.violation(), initial=0.0)) for row in problem.constraints), default=0.0)
 
 
 def _size(dual: object) -> float:
