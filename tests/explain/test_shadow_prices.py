@@ -88,7 +88,7 @@ def test_prices_are_what_resolving_saves(told):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seeds", chunks(300, 100, 20, first=1000))
+@pytest.mark.parametrize("seeds", chunks(300, 80, 20, first=1000))
 def test_prices_are_what_resolving_saves_at_length(told, seeds):
     check(seeds, told)
 

@@ -105,7 +105,7 @@ def test_conflicts_are_minimal_and_ways_out_hold(told):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seeds", chunks(300, 60, 12, first=1000))
+@pytest.mark.parametrize("seeds", chunks(300, 48, 12, first=1000))
 def test_conflicts_are_minimal_and_ways_out_hold_at_length(told, seeds):
     check(seeds, told)
 

@@ -112,7 +112,7 @@ def test_every_state_is_safe_or_named():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seeds", chunks(500, 200, 50), ids=lambda seeds: f"from {seeds[0]}")
+@pytest.mark.parametrize("seeds", chunks(500, 100, 50), ids=lambda seeds: f"from {seeds[0]}")
 def test_every_state_is_safe_or_named_on_many(seeds, told):
     said = sample(seeds)
     with told():

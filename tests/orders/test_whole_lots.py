@@ -73,7 +73,7 @@ def test_no_limit_is_breached():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seeds", chunks(500, 200, 50), ids=lambda seeds: f"from {seeds[0]}")
+@pytest.mark.parametrize("seeds", chunks(500, 100, 50), ids=lambda seeds: f"from {seeds[0]}")
 def test_no_limit_is_breached_on_many(seeds, told):
     said = sample(seeds)
     with told():
