@@ -5,6 +5,7 @@ import pytest
 from sklearn.covariance import OAS
 
 from models.basis_factors import (
+    CHANGE_LIMIT,
     ChangeCorrelation,
     change_correlation,
     common_loadings,
@@ -83,14 +84,45 @@ def test_each_pair_uses_the_rows_that_have_both():
     table[rng.random(400) < 0.2, 1] = np.nan
     found = change_correlation(table, 1.0, 1.0, 100.0).matrix
     changes = np.diff(table, axis=0)
+    cut = CHANGE_LIMIT * np.nanmedian(np.abs(changes), axis=0) / 0.6745
+    changes = np.clip(changes, -cut, cut)
     weights = 0.5 ** (np.arange(len(changes))[::-1] / 100.0)
     for a, b in ((0, 1), (0, 2), (1, 2)):
         both = np.isfinite(changes[:, a]) & np.isfinite(changes[:, b])
         x, y, w = changes[both, a], changes[both, b], weights[both]
         assert found[a, b] == pytest.approx((w @ (x * y)) / np.sqrt((w @ x**2) * (w @ y**2)), rel=1e-12)
-        assert found[b, a] == found[a, b]
+        assert found[b, a] == pytest.approx(found[a, b], rel=1e-14)
     table[:, 0] = np.nan
     np.testing.assert_array_equal(change_correlation(table, 1.0, 1.0, 100.0).matrix[0], [1.0, 0.0, 0.0])
+
+
+def test_one_wild_week_does_not_set_the_correlation_for_months():
+    """A week of changes eight times as wide that move as one, then two months of correlation 0.2."""
+    rng = np.random.default_rng(7)
+    days = np.arange(90)
+    wild = (days >= 23) & (days < 30)
+    correlation = np.where(wild, 0.95, 0.2)
+    common, own = rng.normal(size=90), rng.normal(size=(90, 2))
+    changes = np.sqrt(correlation)[:, None] * common[:, None] + np.sqrt(1 - correlation)[:, None] * own
+    changes *= np.where(wild, 8.0, 1.0)[:, None]
+    table = np.vstack([np.zeros(2), np.cumsum(changes, axis=0)])
+    weights = 0.5 ** (days[::-1] / 30.0)
+    plain = weights @ (changes[:, 0] * changes[:, 1]) / np.sqrt(np.prod(weights @ changes**2))
+    calm = np.corrcoef(changes[~wild].T)[0, 1]
+    found = change_correlation(table, 24.0, 24.0, 30 * 24.0).matrix[0, 1]
+    assert plain > 0.75
+    assert abs(found - calm) < 0.5 * (plain - calm)
+
+
+def test_a_basis_that_mostly_stands_still_has_no_scale_to_be_cut_by():
+    changes = np.zeros((100, 2))
+    changes[::5] = np.random.default_rng(8).normal(size=(20, 1))
+    changes[::10, 1] *= -1.0
+    changes[0] = 10.0
+    x, y = changes.T
+    table = np.vstack([np.zeros(2), np.cumsum(changes, axis=0)])
+    found = change_correlation(table, 1.0, 1.0, 1e12).matrix[0, 1]
+    assert found == pytest.approx(x @ y / np.sqrt((x @ x) * (y @ y)), rel=1e-6)
 
 
 def test_observations_count_weights_and_overlap():
