@@ -104,7 +104,7 @@ def swept(solver: Solver, markets: list[Market], folder: Path) -> list[object]:
     answers = solver.solve(markets)
     records = Records()
     records.extend(list(zip(named(len(markets)), markets, answers, strict=True)))
-    store.write_part(folder, records, {"limits.gross.max": float})
+    store.keep(folder, store.part_of(records, {"limits.gross.max": float}))
     return list(answers)
 
 
