@@ -6,12 +6,11 @@ independent they understate a book short everywhere: with equal shorts the reali
 observations ask for; what they leave is each basis's own.
 
 The correlation is taken of changes cut at two robust sds: of plain ones the wildest week tells nearly all of
-it, for months. In March 2023, when USDC fell, the changes of a day of BTC's basis on Binance and on Bybit were
-correlated by 0.8, from April to July by 0.2.
-Hedges of least variance, held fixed from days of February 2023 (BTC and ETH, two venues) and of 2024-10 to 2025-01 (eight coins,
-three venues), with the next thirty days to judge: sd against the calmer of equal split and Binance alone,
-worst start, 1.001 and 1.037 with plain changes, 0.999 and 0.996 with cut ones (means 0.992 and 0.858, 0.995
-and 0.855).
+it, for months. In March 2023, when USDC fell, the changes of a day of BTC's basis on Binance and on Bybit
+were correlated by 0.8, from April to July by 0.2. Hedges of least variance, held fixed from days of February
+2023 (BTC and ETH, two venues) and of 2024-10 to 2025-01 (eight coins, three venues), had over the next thirty
+days this sd against the calmer of equal split and Binance alone: at worst 1.001 and 1.037 with plain changes,
+0.999 and 0.996 with cut ones; on average 0.992 and 0.858, and 0.995 and 0.855.
 """
 
 import math

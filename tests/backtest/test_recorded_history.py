@@ -116,8 +116,8 @@ def test_what_happens_later_changes_no_decision(desk, walks):
 def test_all_rivals(desk, walks, told):
     """The settings of the recorded desk in another year: calmer than chasing funding, and paid more.
 
-    Not better than all rules in both: from April 2023 over 120 days equal split was calmer (1.573 to 1.626 bp)
-    and earned 0.11 bp a day more. The split is chosen on the first day, on what March had shown, and within
+    Not better than all rules in both: from April 2023 over 120 days equal split was calmer (1.573 to
+    1.626 bp) and earned 0.11 bp a day more. The split is chosen on the first day, on what March had shown, and within
     four days of holding neither a calmer split nor a small lead of one venue pays for a move to it. Longer
     holding, slower averages of funding and aversion to its uncertainty did not change that, nor did funding
     known in advance (holding 30 d).
