@@ -117,10 +117,10 @@ def test_all_rivals(desk, walks, told):
     """The settings of the recorded desk in another year: calmer than chasing funding, and paid more.
 
     Not better than all rules in both: from April 2023 over 120 days equal split was calmer (1.573 to
-    1.626 bp) and earned 0.11 bp a day more. The split is chosen on the first day, on what March had shown, and within
-    four days of holding neither a calmer split nor a small lead of one venue pays for a move to it. Longer
-    holding, slower averages of funding and aversion to its uncertainty did not change that, nor did funding
-    known in advance (holding 30 d).
+    1.626 bp) and earned 0.11 bp a day more. The split is chosen on the first day, on what March had shown,
+    and within four days of holding neither a calmer split nor a small lead of one venue pays for a move to
+    it. Longer holding, slower averages of funding and aversion to its uncertainty did not change that, nor
+    did funding known in advance (holding 30 d).
     """
     if FULL:
         loaded, _, tape = desk
