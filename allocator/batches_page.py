@@ -8,7 +8,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from allocator.plain_tables import dollars, plain_table
+from allocator.figures import dollars
+from allocator.plain_tables import plain_table
 
 Json = Mapping[str, Any]
 _MOST_BATCHES = 12

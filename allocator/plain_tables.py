@@ -1,4 +1,4 @@
-"""How tables and figures look on a terminal page."""
+"""How tables look on a terminal page."""
 
 from __future__ import annotations
 
@@ -47,19 +47,6 @@ def page_text(page: RenderableType, width: int | None = None) -> str:
     with console.capture() as captured:
         console.print(page, crop=False)
     return "".join(f"{line.rstrip(' ')}\n" for line in captured.get().splitlines())
-
-
-def dollars(value: float | None) -> str:
-    """$1,234, −$5.6k stays −$5,600; an absent number is a dash."""
-    if value is None:
-        return "–"
-    text = f"${abs(value):,.0f}"
-    return f"−{text}" if value <= -0.5 else text
-
-
-def percent(value: float | None, digits: int = 1) -> str:
-    """0.123 as 12.3 %."""
-    return "–" if value is None else f"{value:.{digits}%}".replace("-", "−").replace("%", " %")
 
 
 def plain_table(title: str, *columns: str) -> Table:

@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from allocator.plain_tables import dollars, page_text, plain_table
+from allocator.figures import dollars
+from allocator.plain_tables import page_text, plain_table
 from allocator.terminal import checks_table
 
 Json = Mapping[str, Any]

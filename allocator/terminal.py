@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from allocator.batches_page import batches_table, worst_between
-from allocator.figures import amount
-from allocator.plain_tables import dollars, page_text, percent, plain_table
+from allocator.figures import amount, dollars, percent
+from allocator.plain_tables import page_text, plain_table
 
 Json = Mapping[str, Any]
 _MOST_LIMITS = 6

@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from allocator.plain_tables import dollars, page_text, percent, plain_table
+from allocator.figures import dollars, percent
+from allocator.plain_tables import page_text, plain_table
 
 Json = Mapping[str, Any]
 

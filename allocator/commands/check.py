@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from allocator.commands import loaded as load_arguments
+from allocator.figures import dollars
 from allocator.market.types import Market
-from allocator.plain_tables import dollars
 from allocator.stdout import say
 
 

@@ -56,7 +56,7 @@ def test_a_frontier_is_points_references_and_tables(desk, tmp_path, hedge: Hedge
     # A notebook shows the same points.
     shown = allocator.frontier(desk, points=4, out=out)
     drawn = shown._repr_html_()
-    assert drawn.count("<tr>") == 1 + len(said["points"])
+    assert drawn.count("<tr>") == 1 + len(said["points"]) + len(said["references"])
     assert all(f"{abs(p['x']):,.0f}" in drawn for p in said["points"])
     assert len(repr(shown)) < 200
 
