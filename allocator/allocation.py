@@ -208,14 +208,19 @@ def optimum(market: Market, scenario: LoadedScenario) -> tuple[Solution, Audit]:
     from allocator.program.build import Program
     from allocator.program.solve import solve
 
+    program = Program(market)
     try:
-        solution = solve(Program(market))
+        solution = solve(program)
     except Infeasible as error:
         from allocator.explanations.explanation import explained
 
         raise explained(error, market, scenario) from error
     log.info("solved by %s in %d iterations", solution.solver, solution.iterations)
     confirmed = audit(market, solution.decision, solution.multipliers.limits)
+    if not confirmed.passed:
+        # Rounding errors may stop the solver early; asked again of the same program, it starts out better.
+        solution = solve(program)
+        confirmed = audit(market, solution.decision, solution.multipliers.limits)
     if not confirmed.passed:
         check = confirmed.permitted
         raise AuditFailed(
