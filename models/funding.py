@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.arrays import Vector, finite, fraction, non_negative, positive
+from models.arrays import IntVector, Vector, finite, fraction, non_negative, positive
 
 _STANDARD_HOURS = 8.0
 _PERCENT_MEDIAN = 20e-4
@@ -23,29 +23,31 @@ _DEFAULT_COUNT = 10
 class MeanReversion:
     """Averages of a rate, from the newest and shortest to the longest, and the rate it returns to.
 
-    levels (J,): each per settlement interval, as known at as_of. half_lives_hours (J,): how fast the gap
-    between a level and the next longer one (the last one's: to long_run) closes. What is expected tau hours
-    after as_of is long_run + sum_j (level_j - level_{j+1})·0.5^(tau/half_life_j): near by the newest average
-    counts, over days the longer one, over weeks the long run. One level is a plain mean reversion.
+    levels (J,), or (J, n) of n rates: each per settlement interval, as known at as_of. half_lives_hours (J,):
+    how fast the gap between a level and the next longer one (the last one's: to long_run) closes. What is
+    expected tau hours after as_of is long_run + sum_j (level_j - level_{j+1})·0.5^(tau/half_life_j): near by
+    the newest average counts, over days the longer one, over weeks the long run. One level is a plain mean
+    reversion.
     """
 
-    levels: tuple[float, ...]
+    levels: ArrayLike
     half_lives_hours: tuple[float, ...]
     long_run: float
 
     def __post_init__(self) -> None:
-        finite("levels", self.levels)
+        levels = finite("levels", self.levels)
         positive("half_lives_hours", self.half_lives_hours)
         finite("long_run", self.long_run)
-        if not self.levels or len(self.levels) != len(self.half_lives_hours):
+        if levels.ndim not in (1, 2) or not len(levels) or len(levels) != len(self.half_lives_hours):
             raise ValueError(
-                f"{len(self.levels)} levels and {len(self.half_lives_hours)} half_lives_hours: "
+                f"levels {levels.shape} and {len(self.half_lives_hours)} half_lives_hours: "
                 "give one half-life per level, at least one"
             )
 
     def at(self, hours: Vector) -> Vector:
-        """Expected rate (S,) at `hours` (S,) after as_of."""
-        gaps = -np.diff([*self.levels, self.long_run])
+        """Expected rate (S,), or (S, n), at `hours` (S,) after as_of."""
+        levels = np.asarray(self.levels, dtype=np.float64)
+        gaps = levels - np.concatenate([levels[1:], np.full_like(levels[:1], self.long_run)])
         decay = 0.5 ** (hours[:, None] / np.array(self.half_lives_hours))
         return np.asarray(self.long_run + decay @ gaps)
 
@@ -75,6 +77,23 @@ def ewma_rate(rates: ArrayLike, ages_hours: ArrayLike, half_life_hours: float) -
     # Ages count from the youngest, so that an old history does not underflow to zero weight.
     weights = 0.5 ** ((ages - ages.min()) / float(positive("half_life_hours", half_life_hours)))
     return float(weights @ values / weights.sum())
+
+
+def ewma_rates(
+    rates: ArrayLike, ages_hours: ArrayLike, owners: IntVector, count: int, half_life_hours: float
+) -> Vector:
+    """`ewma_rate` (count,) of many instruments at once; NaN of one that has no rate.
+
+    rates and ages_hours (K,) are of all of them, owners (K,) in [0, count) says whose each is.
+    """
+    values, ages = finite("rates", rates), non_negative("ages_hours", ages_hours)
+    if values.ndim != 1 or values.shape != ages.shape or values.shape != owners.shape:
+        raise ValueError(f"rates {values.shape}, ages_hours {ages.shape}, owners {owners.shape}: give one each")
+    youngest = np.full(count, np.inf)
+    np.minimum.at(youngest, owners, ages)
+    weights = 0.5 ** ((ages - youngest[owners]) / float(positive("half_life_hours", half_life_hours)))
+    sums, total = (np.bincount(owners, weights=w, minlength=count) for w in (weights * values, weights))
+    return np.asarray(np.divide(sums, total, out=np.full(count, np.nan), where=total > 0.0))
 
 
 def shrunk_forecast(recent: float, long_run: float, weight: float) -> float:
@@ -123,11 +142,32 @@ def hours_ahead(settlements: Sequence[datetime], as_of: datetime, interval_hours
     return hours
 
 
-def rates_ahead(hours: Vector, indicated: float | None, mean_reverting: MeanReversion) -> Vector:
-    """`expected_rates` (S,) of settlements that are `hours` (S,) ahead, as `hours_ahead` checks them."""
+def hours_to_settlements(
+    anchor: datetime, interval_hours: float, as_of: datetime, within_hours: float
+) -> Vector:
+    """`hours_ahead` (S,) of the `settlement_times` in (as_of, as_of + within_hours], without listing them."""
+    interval = float(positive("interval_hours", interval_hours))
+    now, origin, step = _utc("as_of", as_of), _utc("anchor", anchor), timedelta(hours=interval)
+    until = timedelta(hours=float(non_negative("within_hours", within_hours)))
+    first = step - (now - origin) % step
+    count = max((until - first) // step + 1, 0)
+    return first.total_seconds() / 3600.0 + interval * np.arange(count)
+
+
+def rates_ahead(
+    hours: Vector, indicated: float | Vector | None, mean_reverting: MeanReversion
+) -> Vector:
+    """`expected_rates` (S,), or (S, n), of settlements `hours` (S,) ahead, as `hours_ahead` checks them.
+
+    indicated: one, or (n,) with NaN where the venue says nothing.
+    """
     rates = mean_reverting.at(hours)
-    if indicated is not None and rates.size:
+    if indicated is None or not rates.size:
+        return rates
+    if np.ndim(indicated) == 0:
         rates[0] = float(finite("indicated", indicated))
+    else:
+        rates[0] = np.where(np.isnan(indicated), rates[0], indicated)
     return rates
 
 
@@ -136,7 +176,7 @@ def holding_cost(rates: ArrayLike, decision_hours: float, holding_hours: float) 
 
     > 0: a long pays. decision_hours h <= holding_hours H.
     """
-    return _horizon_share(decision_hours, holding_hours) * float(np.sum(finite("rates", rates)))
+    return holding_share(decision_hours, holding_hours) * float(np.sum(finite("rates", rates)))
 
 
 def looks_like_percent(rates: ArrayLike, interval_hours: float) -> str | None:
@@ -157,7 +197,8 @@ def looks_like_percent(rates: ArrayLike, interval_hours: float) -> str | None:
     return None
 
 
-def _horizon_share(decision_hours: float, holding_hours: float) -> float:
+def holding_share(decision_hours: float, holding_hours: float) -> float:
+    """h/H: the share of a holding horizon's funding that falls on one decision horizon h <= H."""
     decision = float(positive("decision_hours", decision_hours))
     holding = float(positive("holding_hours", holding_hours))
     if holding < decision:

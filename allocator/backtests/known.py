@@ -100,9 +100,9 @@ class Records:
         first = int(times.searchsorted(after, side="left"))
         last = int(times.searchsorted(now, side="right"))
         # Whatever still settles has a row within the last days; look further back only where it has not.
-        near = self._funding.iloc[max(first, last - 50 * len(self.history.funding)) : last]
+        near = self._funding.iloc[max(first, last - 50 * len(self.history.funding.places)) : last]
         found = near.drop_duplicates(["venue", "symbol"], keep="last")
-        if len(found) < len(self.history.funding):
+        if len(found) < len(self.history.funding.places):
             found = self._funding.iloc[first:last].drop_duplicates(["venue", "symbol"], keep="last")
         return found
 

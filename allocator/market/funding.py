@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from functools import cached_property
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
-from allocator.market.history import Key, Settlements, settlements, utc_us
+from allocator.market.history import Settlements, settlements, us_of
 from allocator.market.types import Funding, Index, Matrix
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import FundingForecast
@@ -18,11 +19,10 @@ from models.arrays import Vector
 from models.error_factors import ErrorSorts, error_factors, independent_errors
 from models.funding import (
     MeanReversion,
-    ewma_rate,
-    holding_cost,
-    hours_ahead,
+    ewma_rates,
+    holding_share,
+    hours_to_settlements,
     rates_ahead,
-    settlement_times,
 )
 from models.funding_errors import (
     LEAST_PRINTS,
@@ -36,64 +36,92 @@ from models.funding_errors import (
 # errors of recorded funding of 2023 and of autumn 2024, on 45 and on 90 days of history.
 POOLING = 0.75
 _NAMED = 5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROUNDING = 1e-12
 
 
-class FundingHistory(NamedTuple):
-    """One instrument's funding: settled rates per hour and their ages in hours, and what comes next.
+@dataclass(frozen=True)
+class FundingHistories:
+    """Funding of many instruments (n,): settled rates one by one (K,), and what comes next of each.
 
-    `indicated` is the newest indication of the next settlement, None without one; `last` the latest
-    settlement stated, `interval` its length in hours.
+    `hourly` and `ages` are rates per hour and hours before now, `owners` whose they are, in order of
+    settlement. `indicated` is the newest indication of the next settlement, NaN without one; `last` the latest
+    settlement stated, in microseconds since 1970, `interval` its length in hours.
     """
 
     hourly: Vector
     ages: Vector
-    indicated: float | None
-    last: datetime
-    interval: float
+    owners: Index
+    indicated: Vector
+    last: Index
+    interval: Vector
 
     @classmethod
-    def of(cls, rows: Settlements, as_of: datetime) -> FundingHistory:
-        """From the rows of one instrument, in order of settlement, then of when they were known."""
-        hours = (rows.settled - utc_us(as_of)) / np.timedelta64(1, "us") / 1e6 / 3600
-        early, rate, intervals = rows.known < rows.settled, rows.rate, rows.hours
-        settled = ~early & (hours <= 0)  # an indication that has passed is not what was paid
-        coming = rate[hours == hours[hours > 0].min()] if (hours > 0).any() else rate[:0]
+    def of(cls, stated: Settlements, rows: Index, owners: Index, count: int, as_of: datetime) -> Self:
+        """From `rows` of settlements and their `owners` (K,), in order, at least one of each."""
+        settled, rate, intervals = stated.settled[rows], stated.rate[rows], stated.hours[rows]
+        hours = (settled - us_of(as_of)) / 3.6e9
+        # An indication that has passed is not what was paid.
+        paid = (stated.known[rows] >= settled) & (hours <= 0)
+        newest = np.flatnonzero(np.append(owners[1:] != owners[:-1], True))
+        indicated = np.full(count, np.nan)
+        coming = np.flatnonzero(hours > 0)
+        next_hours = np.full(count, np.inf)
+        np.minimum.at(next_hours, owners[coming], hours[coming])
+        coming = coming[hours[coming] == next_hours[owners[coming]]]
+        indicated[owners[coming]] = rate[coming]  # of several of one settlement, the newest stands last
         return cls(
-            hourly=rate[settled] / intervals[settled],
-            ages=-hours[settled],
-            indicated=float(coming[-1]) if len(coming) else None,
-            last=rows.settled[-1].item().replace(tzinfo=UTC),
-            interval=float(intervals[-1]),
+            hourly=rate[paid] / intervals[paid],
+            ages=-hours[paid],
+            owners=owners[paid],
+            indicated=indicated,
+            last=settled[newest],
+            interval=intervals[newest],
         )
 
-    def on_grid(self, rows: int) -> Vector:
-        """Settled rates per interval (rows,) at every interval back from the newest, NaN where none is known.
+    @cached_property
+    def counts(self) -> Index:
+        """How many settled rates each instrument has (n,)."""
+        return np.bincount(self.owners, minlength=len(self.last))
 
-        Of a time when settlements came more often, those between are left out.
+    def on_grid(self, members: Index) -> Matrix:
+        """Settled rates per interval (T, m) of `members` (m,), all of one interval, NaN where none is known.
+
+        At every interval back from each one's newest; of a time when settlements came more often, those
+        between are left out.
         """
-        column = np.full(rows, np.nan)
-        if len(self.ages):
-            back = (self.ages - self.ages.min()) / self.interval
-            place = np.rint(back).astype(int)
-            # Venues stamp settlements up to seconds late.
-            on = (np.abs(back - place) < 0.01) & (place < rows)
-            column[rows - 1 - place[on]] = self.hourly[on] * self.interval
-        return column
+        rows = int(self.counts[members].max(initial=0))
+        column = np.full(len(self.last), -1)
+        column[members] = np.arange(len(members))
+        mine = np.flatnonzero(column[self.owners] >= 0)
+        owner = self.owners[mine]
+        newest = np.full(len(self.last), np.inf)
+        np.minimum.at(newest, owner, self.ages[mine])
+        back = (self.ages[mine] - newest[owner]) / self.interval[owner]
+        place = np.rint(back).astype(np.int64)
+        # Venues stamp settlements up to seconds late.
+        on = (np.abs(back - place) < 0.01) & (place < rows)
+        grid = np.full((rows, len(members)), np.nan)
+        kept = mine[on]
+        grid[rows - 1 - place[on], column[owner[on]]] = self.hourly[kept] * self.interval[owner[on]]
+        return grid
 
 
-class _Forecast(NamedTuple):
-    """One instrument's expected funding; `deviation` is its mean over the horizon less the long run."""
+class _Forecasts(NamedTuple):
+    """Expected funding (n,); `deviation` is its mean over the horizon less the long run, `due` how many
+    settlements fall within it.
+    """
 
-    cost: float
-    total: float
-    due: int
-    deviation: float
-    next_rate: float
-    next_time: datetime
+    cost: Vector
+    total: Vector
+    due: Index
+    deviation: Vector
+    next_rate: Vector
+    next_times: tuple[datetime, ...]
 
 
 def funding_forecast(
-    histories: list[FundingHistory] | None,
+    histories: FundingHistories | None,
     listings: list[Listing],
     believed: FundingForecast,
     as_of: datetime,
@@ -105,91 +133,101 @@ def funding_forecast(
     if histories is None:
         none = np.zeros(0)
         return Funding(none, none, none, none, (), none, none, independent_errors(0))
-    ahead = _Ahead(as_of, holding)
-    found = [_forecast_one(history, believed, ahead, hours) for history in histories]
+    found = _forecast(histories, believed, as_of, hours, holding)
     past = _past_errors(histories, found, believed)
     return Funding(
-        cost=np.array([f.cost for f in found]),
-        total=np.array([f.total for f in found]),
+        cost=found.cost,
+        total=found.total,
         uncertainty=hours / holding * _total_sd(histories, found, past, listings, findings),
-        next_rate=np.array([f.next_rate for f in found]),
-        next_times=tuple(f.next_time for f in found),
-        interval_hours=np.array([history.interval for history in histories]),
+        next_rate=found.next_rate,
+        next_times=found.next_times,
+        interval_hours=histories.interval,
         cap=np.array([float(listing.row["funding_cap"]) for listing in listings]),
         errors=error_factors(_together(past, len(listings)), _sorts(listings)),
     )
 
 
 def funding_histories(
-    funding: pd.DataFrame | Mapping[Key, Settlements],
+    funding: pd.DataFrame | Settlements,
     listings: list[Listing],
     window: float,
     as_of: datetime,
     findings: Findings,
-) -> list[FundingHistory] | None:
+) -> FundingHistories | None:
     """The history of each instrument over the last `window` hours; None with problems found.
 
-    `funding` is the table known at `as_of`, or the settlements of a whole history by exchange and symbol.
+    `funding` is the table known at `as_of`, or the settlements of a whole history.
     """
-    arranged = settlements(funding) if isinstance(funding, pd.DataFrame) else funding
-    after = as_of - timedelta(hours=window)
-    keys = {listing.key for listing in listings} & arranged.keys()
-    groups = {key: arranged[key].between(after, as_of) for key in keys}
-    missing = [row for row in listings if row.key not in groups or not len(groups[row.key].rate)]
-    for listing in missing:
+    stated = settlements(funding) if isinstance(funding, pd.DataFrame) else funding
+    places = np.array([stated.places.get(listing.key, -1) for listing in listings], dtype=np.int64)
+    there = np.flatnonzero(places >= 0)
+    rows, owners = stated.between(places[there], as_of - timedelta(hours=window), as_of)
+    owners = there[owners]
+    seen = np.bincount(owners, minlength=len(listings)) > 0
+    for k in np.flatnonzero(~seen).tolist():
         message = (
-            f"{listing.venue} {listing.symbol}: no settlement within forecasts.funding.window of "
+            f"{listings[k].venue} {listings[k].symbol}: no settlement within forecasts.funding.window of "
             f"{window:g} h; add history or widen the window"
         )
         findings.problems.append(Problem("funding", message))
-    return None if missing else [FundingHistory.of(groups[listing.key], as_of) for listing in listings]
+    return FundingHistories.of(stated, rows, owners, len(listings), as_of) if seen.all() else None
 
 
-class _Ahead:
-    """The settlements within `holding` hours, at least the next; perps on one clock share them."""
-
-    def __init__(self, as_of: datetime, holding: float) -> None:
-        self.as_of, self.holding = as_of, holding
-        self._clocks: dict[tuple[datetime, float], tuple[datetime, Vector, int]] = {}
-
-    def of(self, last: datetime, interval: float) -> tuple[datetime, Vector, int]:
-        """The next settlement, hours ahead of all (S,), and how many fall within the horizon."""
-        found = self._clocks.get((last, interval))
-        if found is None:
-            horizon = self.as_of + timedelta(hours=self.holding)
-            until = max(horizon, self.as_of + timedelta(hours=interval))
-            times = settlement_times(last, interval, self.as_of, until)
-            due = sum(time <= horizon for time in times)
-            found = times[0], hours_ahead(times, self.as_of, interval), due
-            self._clocks[last, interval] = found
-        return found
-
-
-def _forecast_one(
-    history: FundingHistory, believed: FundingForecast, ahead: _Ahead, hours: float
-) -> _Forecast:
-    """One instrument's forecast."""
-    interval, long_run = history.interval, believed.long_run * history.interval
-    # At least the next settlement is known, also when none falls within the holding horizon.
-    next_time, hours_to, count = ahead.of(history.last, interval)
-    rates = rates_ahead(hours_to, history.indicated, _reverting(history, believed))
-    due = rates[:count]
-    deviation = float(due.mean()) - long_run if len(due) else 0.0
-    cost = holding_cost(due, hours, ahead.holding)
-    return _Forecast(cost, float(due.sum()), len(due), deviation, float(rates[0]), next_time)
+def _forecast(
+    histories: FundingHistories, believed: FundingForecast, as_of: datetime, hours: float, holding: float
+) -> _Forecasts:
+    """All forecasts; perps on one clock share their settlements ahead."""
+    n = len(histories.last)
+    levels = _levels(histories, believed)
+    due, total, first, ahead = np.zeros(n, dtype=np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
+    for interval, phase, mine in _clocks(histories):
+        # At least the next settlement is known, also when none falls within the holding horizon.
+        to = hours_to_settlements(
+            _EPOCH + timedelta(microseconds=phase), interval, as_of, max(holding, interval)
+        )
+        long_run = believed.long_run * interval
+        ladder = MeanReversion(levels[:, mine] * interval, _reversions(believed), long_run)
+        rates = rates_ahead(to, histories.indicated[mine], ladder)
+        count = int(np.searchsorted(to, holding * (1 + _ROUNDING), side="right"))
+        due[mine], total[mine], first[mine], ahead[mine] = count, rates[:count].sum(axis=0), rates[0], to[0]
+    long_runs = believed.long_run * histories.interval
+    mean = np.divide(total, due, out=long_runs.copy(), where=due > 0)
+    return _Forecasts(
+        cost=np.array(holding_share(hours, holding) * total),
+        total=total,
+        due=due,
+        deviation=mean - long_runs,
+        next_rate=first,
+        next_times=tuple(as_of + timedelta(hours=left) for left in ahead.tolist()),
+    )
 
 
-def _reverting(history: FundingHistory, believed: FundingForecast) -> MeanReversion:
-    """The averages as of now, per settlement interval; without history, the long run."""
-    long_run = believed.long_run * history.interval
-    levels = (long_run, long_run, long_run)
-    if len(history.hourly):
-        last = float(history.hourly[np.argmin(history.ages)])
-        recent = ewma_rate(history.hourly, history.ages, believed.recent_half_life)
-        average = ewma_rate(history.hourly, history.ages, believed.half_life)
-        levels = (last * history.interval, recent * history.interval, average * history.interval)
-    reversions = (believed.last_reversion, believed.recent_reversion, believed.reversion)
-    return MeanReversion(levels, reversions, long_run)
+def _clocks(histories: FundingHistories) -> list[tuple[float, int, Index]]:
+    """Interval in hours, microseconds from its whole multiples, and the instruments that settle by it."""
+    step = np.rint(histories.interval * 3.6e9).astype(np.int64)
+    clocks, of = np.unique(np.stack([step, histories.last % step]), axis=1, return_inverse=True)
+    of = of.ravel()
+    return [
+        (float(histories.interval[mine[0]]), int(phase), mine)
+        for k, phase in enumerate(clocks[1].tolist())
+        for mine in [np.flatnonzero(of == k)]
+    ]
+
+
+def _levels(histories: FundingHistories, believed: FundingForecast) -> Matrix:
+    """The averages as of now (J, n), per hour; of an instrument without history, the long run."""
+    n, hourly, ages, owners = len(histories.last), histories.hourly, histories.ages, histories.owners
+    last = np.full(n, np.nan)
+    last[owners] = hourly  # in order of settlement: the newest stands last
+    levels = [last] + [
+        ewma_rates(hourly, ages, owners, n, half_life)
+        for half_life in (believed.recent_half_life, believed.half_life)
+    ]
+    return np.where(np.isnan(levels), believed.long_run, levels)
+
+
+def _reversions(believed: FundingForecast) -> tuple[float, float, float]:
+    return believed.last_reversion, believed.recent_reversion, believed.reversion
 
 
 class _Past(NamedTuple):
@@ -205,18 +243,15 @@ class _Past(NamedTuple):
 
 
 def _past_errors(
-    histories: list[FundingHistory], found: list[_Forecast], believed: FundingForecast
+    histories: FundingHistories, found: _Forecasts, believed: FundingForecast
 ) -> list[_Past]:
     """Past errors of the mean rate over as many settlements as lie ahead, together for each interval."""
-    intervals = np.array([history.interval for history in histories])
     past = []
-    for interval in np.unique(intervals).tolist():
-        mine = np.flatnonzero(intervals == interval)
-        rows, due = max(len(histories[i].hourly) for i in mine), max(found[i].due for i in mine)
-        errors = None
-        if rows >= LEAST_PRINTS and due:
-            rates = np.column_stack([histories[i].on_grid(rows) for i in mine])
-            errors = past_errors(rates, interval, due, _ladder(believed, interval))
+    for interval in np.unique(histories.interval).tolist():
+        mine = np.flatnonzero(histories.interval == interval)
+        due, errors = int(found.due[mine].max()), None
+        if histories.counts[mine].max() >= LEAST_PRINTS and due:
+            errors = past_errors(histories.on_grid(mine), interval, due, _ladder(believed, interval))
         past.append(_Past(mine, interval, due, errors))
     return past
 
@@ -251,8 +286,8 @@ def _sorts(listings: list[Listing]) -> ErrorSorts:
 
 
 def _total_sd(
-    histories: list[FundingHistory],
-    found: list[_Forecast],
+    histories: FundingHistories,
+    found: _Forecasts,
     past: list[_Past],
     listings: list[Listing],
     findings: Findings,
@@ -262,11 +297,10 @@ def _total_sd(
     Instruments of one settlement interval are measured together, so that a new one has the errors of its
     like. What has none, not even those, gets the largest of the others per hour, and a notice.
     """
-    intervals = np.array([history.interval for history in histories])
-    per_hour = np.full(len(histories), np.nan)
+    per_hour = np.full(len(listings), np.nan)
     for group in past:
         # Per hour, so that one's largest error may stand for another's.
-        per_hour[group.mine] = _rate_sd(group, [found[i] for i in group.mine]) / group.interval
+        per_hour[group.mine] = _rate_sd(group, found.deviation[group.mine]) / group.interval
     unknown = np.flatnonzero(np.isnan(per_hour))
     if unknown.size:
         known = per_hour[np.isfinite(per_hour)]
@@ -278,19 +312,19 @@ def _total_sd(
             f"fewer than {LEAST_PRINTS} settled funding rates of {names}{more}: "
             f"as uncertainty of its funding, {taken} is taken"
         )
-    return np.asarray(per_hour * intervals * np.array([f.due for f in found]))
+    return np.asarray(per_hour * histories.interval * found.due)
 
 
-def _rate_sd(past: _Past, found: list[_Forecast]) -> Vector:
-    """Sd (n,) of the error of the mean rate, for instruments of one interval; NaN without enough history."""
+def _rate_sd(past: _Past, deviation: Vector) -> Vector:
+    """Sd (m,) of the error of the mean rate, for instruments of one interval; NaN without enough history."""
     if past.errors is None:
-        return np.full(len(found), np.nan if past.due else 0.0)
-    return conditional_error_sd(past.errors, np.array([f.deviation for f in found]), POOLING)
+        return np.full(len(deviation), np.nan if past.due else 0.0)
+    return conditional_error_sd(past.errors, deviation, POOLING)
 
 
 def _ladder(believed: FundingForecast, interval: float) -> AverageLadder:
     return AverageLadder(
         half_lives_hours=(believed.recent_half_life, believed.half_life),
-        reversions_hours=(believed.last_reversion, believed.recent_reversion, believed.reversion),
+        reversions_hours=_reversions(believed),
         long_run=believed.long_run * interval,
     )

@@ -7,36 +7,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from allocator.market.types import Index
 from models.arrays import Vector
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Key = tuple[str, str]  # exchange, symbol
 Times = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)
 class Settlements:
-    """Rows of `funding` of one instrument (k,), in order of settlement, then of when they were known.
+    """Rows of `funding` (R,), one instrument after another, in order of settlement, then of when known.
 
-    `known` and `settled` are datetime64[us] in UTC, `rate` is per interval of `hours`.
+    Those of the instrument at `places[key]` stand at [starts[place], starts[place + 1]). `known` and `settled`
+    are microseconds since 1970 in UTC, `rate` is per interval of `hours`.
     """
 
-    known: Times
-    settled: Times
+    places: Mapping[Key, int]
+    starts: Index
+    known: Index
+    settled: Index
     rate: Vector
     hours: Vector
 
-    def between(self, after: datetime, as_of: datetime) -> Settlements:
-        """Of settlements later than `after`, what was known at `as_of`."""
-        first = int(np.searchsorted(self.settled, utc_us(after), side="right"))
-        seen = first + np.flatnonzero(self.known[first:] <= utc_us(as_of))
-        return Settlements(self.known[seen], self.settled[seen], self.rate[seen], self.hours[seen])
+    def between(self, places: Index, after: datetime, as_of: datetime) -> tuple[Index, Index]:
+        """Of settlements later than `after`, rows (K,) known at `as_of`, and whose they are: `places[k]`."""
+        now = us_of(as_of)
+        # Beyond what an indication is ahead of its settlement, nothing can have been known.
+        bounds = (us_of(after), now + self._lead)
+        first, last = (
+            np.searchsorted(self._ordered, places * self._span + self._within(bound), side="right")
+            for bound in bounds
+        )
+        counts = np.maximum(last - first, 0)
+        ends = np.cumsum(counts)
+        rows = np.repeat(first - (ends - counts), counts) + np.arange(int(counts.sum()))
+        seen = self.known[rows] <= now
+        return rows[seen], np.repeat(np.arange(len(places)), counts)[seen]
+
+    @cached_property
+    def _lead(self) -> int:
+        return max(int((self.settled - self.known).max(initial=0)), 0)
+
+    @cached_property
+    def _origin(self) -> int:
+        return int(self.settled.min(initial=0)) - 1 if len(self.settled) else 0
+
+    @cached_property
+    def _span(self) -> int:
+        return int(self.settled.max(initial=self._origin)) - self._origin + 1
+
+    @cached_property
+    def _ordered(self) -> Index:
+        """Settlements in one rising order: instruments one behind the other, each a span of time long."""
+        place = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        return np.asarray(place * self._span + self.settled - self._origin)
+
+    def _within(self, time: int) -> int:
+        """A time as an offset in the span, held within it."""
+        return min(max(time - self._origin, 0), self._span - 1)
 
 
 def utc_us(time: datetime) -> np.datetime64:
@@ -44,22 +80,25 @@ def utc_us(time: datetime) -> np.datetime64:
     return pd.Timestamp(time).tz_convert("UTC").tz_localize(None).as_unit("us").to_datetime64()
 
 
-def settlements(funding: pd.DataFrame) -> Mapping[Key, Settlements]:
+def us_of(time: datetime) -> int:
+    """A time with a zone as microseconds since 1970."""
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def settlements(funding: pd.DataFrame) -> Settlements:
     """The rows of a `funding` table by exchange and symbol."""
     ordered = funding.sort_values(["venue", "symbol", "settlement_time", "time"], kind="stable")
-    columns = {
-        "known": _us(ordered["time"]),
-        "settled": _us(ordered["settlement_time"]),
-        "rate": ordered["rate"].to_numpy(dtype=float),
-        "hours": ordered["interval_hours"].to_numpy(dtype=float),
-    }
     venues, symbols = ordered["venue"].to_numpy(dtype=object), ordered["symbol"].to_numpy(dtype=object)
     new = np.flatnonzero((venues[1:] != venues[:-1]) | (symbols[1:] != symbols[:-1])) + 1
-    edges = [0, *new.tolist(), len(ordered)] if len(ordered) else []
-    return {
-        (str(venues[a]), str(symbols[a])): Settlements(**{name: v[a:b] for name, v in columns.items()})
-        for a, b in pairwise(edges)
-    }
+    edges = np.array([0, *new.tolist(), len(ordered)] if len(ordered) else [0], dtype=np.int64)
+    return Settlements(
+        places={(str(venues[a]), str(symbols[a])): k for k, a in enumerate(edges[:-1].tolist())},
+        starts=edges,
+        known=_us(ordered["time"]).astype(np.int64),
+        settled=_us(ordered["settlement_time"]).astype(np.int64),
+        rate=ordered["rate"].to_numpy(dtype=float),
+        hours=ordered["interval_hours"].to_numpy(dtype=float),
+    )
 
 
 def _us(times: pd.Series) -> Times:
@@ -76,7 +115,7 @@ class History:
     """The `prices` and `funding` of a whole history: `prices` as `side_by_side` gives them."""
 
     prices: pd.DataFrame
-    funding: Mapping[Key, Settlements]
+    funding: Settlements
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame]) -> History:
