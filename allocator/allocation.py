@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from allocator.audit import Audit, audit
 from allocator.errors import AuditFailed, Infeasible, Refused
 from allocator.market.build import build_market
-from allocator.market.instruments import newest_tiers, tiers_held
+from allocator.market.instruments import tiers_held
+from allocator.market.observed import known, newest_tiers
 from allocator.market.types import Market
-from allocator.market.universe import known
 from allocator.orders.checks import Proposal, pre_trade, settings
 from allocator.orders.lots import Rounded
 from allocator.orders.order_list import Order, order_list

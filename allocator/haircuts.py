@@ -21,9 +21,10 @@ Tiers = Mapping[int, HaircutTiers]
 def counted_value(tiers: Tiers, worth: Vector, haircut: Vector, step: float) -> Vector:
     """USD that pockets of this worth count for: at flat haircuts (P,), or by tiers raised by a step.
 
-    `worth` is (P,), or (P, M) of many moments; the same comes out.
+    `worth` is (P,), or (P, M) of many moments; the same comes out. Haircuts may be (P, M) then too.
     """
-    value = np.array(margin_value(worth, haircut.reshape(-1, *[1] * (worth.ndim - 1))))
+    along = haircut if haircut.ndim == worth.ndim else haircut.reshape(-1, *[1] * (worth.ndim - 1))
+    value = np.array(margin_value(worth, along))
     for pocket, schedule in tiers.items():
         value[pocket] = schedule.value(worth[pocket], step)
     return value

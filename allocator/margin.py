@@ -53,6 +53,14 @@ class Shock:
         )
 
     @classmethod
+    def all(cls, market: Market) -> Shock:
+        """Every row of the market's stresses as a column, without what tiers of haircuts need."""
+        t = market.stresses
+        return cls(
+            t.pnl.T, t.size_loss.T, t.notional.T, t.deduction.T, t.bend.T, t.pocket_factor.T, t.haircut.T
+        )
+
+    @classmethod
     def common_move(cls, market: Market, move: float) -> Shock:
         """All coins move alike; currencies, basis and haircuts stay."""
         inverse = np.array([i.contract.kind == "inverse" for i in market.instruments])
@@ -198,8 +206,16 @@ def portfolio_initial(market: Market, group: Portfolio, positions: Vector) -> fl
 
 def all_stresses(market: Market, positions: Vector, balances: Vector, form: Form) -> tuple[Matrix, Matrix]:
     """Equity and maintenance margin (S, V) now and under every stress."""
-    shocks = [Shock.of(market, s) for s in range(len(market.stresses.names))]
+    if market.collateral.tiers:
+        shocks = [Shock.of(market, s) for s in range(len(market.stresses.names))]
+        return (
+            np.array([equity(market, positions, balances, shock) for shock in shocks]),
+            np.array([maintenance(market, positions, shock, form) for shock in shocks]),
+        )
+    # Haircuts without tiers let stresses stand side by side, as moments of a path do.
+    every, count = Shock.all(market), len(market.stresses.names)
+    held, there = (np.repeat(v[:, np.newaxis], count, axis=1) for v in (positions, balances))
     return (
-        np.array([equity(market, positions, balances, shock) for shock in shocks]),
-        np.array([maintenance(market, positions, shock, form) for shock in shocks]),
+        np.ascontiguousarray(equity(market, held, there, every).T),
+        np.ascontiguousarray(maintenance(market, held, every, form).T),
     )

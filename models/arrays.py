@@ -73,6 +73,16 @@ def indices(name: str, array: ArrayLike, count: int, lowest: int = 0) -> IntVect
     return values.astype(np.int64)
 
 
+def column_medians(values: Vector) -> Vector:
+    """Median (n,) of each column (T, n) without its NaN; NaN for a column of nothing else."""
+    if not len(values):
+        return np.full(values.shape[1:], np.nan)
+    rising = np.sort(values, axis=0)  # NaN last
+    count = np.maximum(len(values) - np.isnan(rising).sum(axis=0), 1)
+    middle = np.stack([(count - 1) // 2, count // 2])
+    return np.asarray(np.take_along_axis(rising, middle, axis=0).mean(axis=0))
+
+
 def _require(name: str, values: Vector, good: BoolVector, wanted: str) -> Vector:
     bad = np.asarray(~good)
     if bad.any():

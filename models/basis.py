@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.arrays import Number, Vector, like, non_negative, positive
+from models.arrays import IntVector, Number, Vector, column_medians, like, non_negative, positive
 
 MIN_REVERSION_PER_HOUR = math.log(2.0) / (30.0 * 24.0)
 """Slowest reversion an estimate may report, a half-life of 30 days: slower looks like a unit root."""
@@ -21,6 +21,7 @@ _MIN_PAIRS = 10
 _MAD_PER_SD = 0.6745
 _DETECTABLE = 2.0
 _ROUNDING = 1e-9
+_FADED = 1e-200
 
 
 def change_variance(level_sd: Number, reversion_per_hour: Number | float, hours: float) -> Number:
@@ -69,6 +70,15 @@ def change_sd(levels: ArrayLike, step_hours: float, hours: float, memory_hours: 
     return weighted_rms(values[rows:] - values[:-rows], rows * step_hours, step_hours, memory_hours)
 
 
+def change_sds(levels: ArrayLike, step_hours: float, hours: float, memory_hours: float) -> Vector:
+    """`change_sd` (n,) of each column of levels (T, n); NaN of one with fewer than 10 changes."""
+    values = np.asarray(levels, dtype=np.float64)
+    if values.ndim != 2 or bool(np.isinf(values).any()):
+        raise ValueError(f"levels {values.shape}: give a column per basis, NaN where missing")
+    rows = lag_rows(hours, step_hours)
+    return _rms(values[rows:] - values[:-rows], step_hours, memory_hours)[0]
+
+
 def lag_rows(hours: float, step_hours: float) -> int:
     """`hours` in whole steps of step_hours, rounded up, at least one."""
     step = float(positive("step_hours", step_hours))
@@ -80,14 +90,28 @@ def weighted_rms(changes: ArrayLike, hours: float, step_hours: float, memory_hou
 
     Weights are 0.5^(age / memory_hours), the newest row last. Errors: ValueError for fewer than 10 changes.
     """
-    values = np.asarray(changes, dtype=np.float64)
-    seen = np.isfinite(values)
-    if seen.sum() < _MIN_PAIRS:
-        raise ValueError(f"levels hold {seen.sum()} changes over {hours:g} h: give at least {_MIN_PAIRS}")
-    ages = (np.arange(values.size)[::-1] * float(positive("step_hours", step_hours)))[seen]
-    # Ages count from the newest change, so that an old history does not underflow to zero weight.
-    weights = 0.5 ** ((ages - ages.min()) / float(positive("memory_hours", memory_hours)))
-    return math.sqrt(float(weights @ values[seen] ** 2) / float(weights.sum()))
+    found, count = _rms(np.asarray(changes, dtype=np.float64)[:, np.newaxis], step_hours, memory_hours)
+    if count[0] < _MIN_PAIRS:
+        raise ValueError(f"levels hold {count[0]} changes over {hours:g} h: give at least {_MIN_PAIRS}")
+    return float(found[0])
+
+
+def _rms(changes: Vector, step_hours: float, memory_hours: float) -> tuple[Vector, IntVector]:
+    """Weighted root mean square (n,) of changes (T, n), NaN of too few, and how many there are (n,)."""
+    seen = np.isfinite(changes)
+    count = seen.sum(axis=0)
+    ages = np.arange(len(changes))[::-1] * float(positive("step_hours", step_hours))
+    weights = 0.5 ** (ages / float(positive("memory_hours", memory_hours)))
+    enough = count >= _MIN_PAIRS
+    mass = weights @ seen
+    found = np.full(len(count), np.nan)
+    np.divide(weights @ np.where(seen, changes, 0.0) ** 2, mass, out=found, where=enough & (mass > _FADED))
+    found = np.sqrt(found)
+    for k in np.flatnonzero(enough & (mass <= _FADED)):
+        # What ended long ago is weighed from its own end, where its weights do not underflow.
+        last = int(np.flatnonzero(seen[:, k])[-1]) + 1
+        found[k] = _rms(changes[:last, k : k + 1], step_hours, memory_hours)[0][0]
+    return found, count
 
 
 def half_life_resolved(levels: ArrayLike, step_hours: float) -> bool:
@@ -105,7 +129,7 @@ def half_life_resolved(levels: ArrayLike, step_hours: float) -> bool:
 
 
 def clipped_levels(levels: ArrayLike, limit_sds: float) -> Vector:
-    """Levels (T,) moved to within limit_sds robust standard deviations of their median, NaN kept.
+    """Levels (T,) or (T, n) moved to within limit_sds robust sds of their column's median, NaN kept.
 
     A robust standard deviation is the median absolute deviation over 0.6745. One bad print of 5 % in a month
     of hours makes a basis of 5 bp look like one of 19 bp and its half-life like none; a clip far out (10)
@@ -113,16 +137,13 @@ def clipped_levels(levels: ArrayLike, limit_sds: float) -> Vector:
     scale to clip by, and they are returned as they are. Errors: ValueError for infinity or a limit <= 0.
     """
     values, limit = np.asarray(levels, dtype=np.float64), float(positive("limit_sds", limit_sds))
-    if values.ndim != 1 or bool(np.isinf(values).any()):
-        raise ValueError(f"levels {values.shape}: give one series of numbers, NaN where missing")
-    seen = values[np.isfinite(values)]
-    if seen.size == 0:
-        return values
-    middle = float(np.median(seen))
-    scale = float(np.median(np.abs(seen - middle))) / _MAD_PER_SD
-    if scale == 0.0:
-        return values
-    return np.asarray(np.clip(values, middle - limit * scale, middle + limit * scale))
+    if values.ndim not in (1, 2) or bool(np.isinf(values).any()):
+        raise ValueError(f"levels {values.shape}: give a column per basis, NaN where missing")
+    columns = values.reshape(len(values), -1)
+    middle = column_medians(columns)
+    scale = column_medians(np.abs(columns - middle)) / _MAD_PER_SD
+    reach = np.where(scale > 0.0, limit * scale, np.inf)
+    return np.asarray(np.clip(columns, middle - reach, middle + reach)).reshape(values.shape)
 
 
 def floored(sd: Number, floor: Number | float) -> Number:

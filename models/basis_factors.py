@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.arrays import Vector, finite, non_negative, positive
+from models.arrays import Vector, column_medians, finite, non_negative, positive
 
 CHANGE_LIMIT = 2.0
 """Where changes are cut for their correlation, in robust sds: as Khan, Van Aelst and Zamar (2007), "Robust
@@ -132,10 +132,7 @@ def own_sd(total_sd: ArrayLike, loadings: ArrayLike) -> Vector:
 
 def _winsorised(changes: Vector) -> Vector:
     """Changes (T, G) cut at CHANGE_LIMIT robust sds of their column from zero, NaN kept."""
-    sizes = np.sort(np.abs(changes), axis=0)  # NaN last
-    seen = np.maximum(np.isfinite(changes).sum(axis=0), 1)
-    middle = np.stack([(seen - 1) // 2, seen // 2])
-    scale = np.take_along_axis(sizes, middle, axis=0).mean(axis=0) / _MAD_PER_SD
+    scale = column_medians(np.abs(changes)) / _MAD_PER_SD
     limit = np.where(scale > 0.0, CHANGE_LIMIT * scale, np.inf)  # NaN, of a basis never seen: infinity
     return np.asarray(np.clip(changes, -limit, limit))
 

@@ -4,13 +4,15 @@ A price is in quote currency per *base unit*; the base unit of a 1000PEPE contra
 is the USD value of one unit of the quote (index) currency. Positions are signed, > 0 long.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_UP, Decimal, localcontext
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_UP, Context, Decimal
 from typing import Literal, get_args
 
 import numpy as np
 
-from models.arrays import Number, finite, like, positive
+from models.arrays import Number, Vector, finite, like, positive
 
 ContractKind = Literal["linear", "inverse"]
 RoundingMode = Literal["down", "up", "nearest"]
@@ -19,7 +21,7 @@ OrderSide = Literal["buy", "sell"]
 _MODES: dict[RoundingMode, str] = {"down": ROUND_DOWN, "up": ROUND_UP, "nearest": ROUND_HALF_EVEN}
 _SNAP = Decimal("1e-9")
 _SNAP_LIMIT = Decimal("0.01")
-_DIGITS = 60
+_EXACT = Context(prec=60)
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,15 @@ def usd_per_contract(contract: Contract, price: Number, quote_usd: Number | floa
     checked = positive("price", price)
     # An inverse contract's notional does not depend on price; ones give it the price's shape.
     return like(price, per_quote * (checked if contract.kind == "linear" else np.ones_like(checked)))
+
+
+def usd_per_contracts(contracts: Sequence[Contract], prices: Vector, quotes_usd: Vector) -> Vector:
+    """`usd_per_contract` (n,) of many contracts (n,), each at its own price and quote (n,)."""
+    sizes = np.array([float(contract.contract_size) for contract in contracts], dtype=np.float64)
+    linear = np.array([contract.kind == "linear" for contract in contracts], dtype=np.bool_)
+    return np.asarray(
+        sizes * positive("quotes_usd", quotes_usd) * np.where(linear, positive("prices", prices), 1.0)
+    )
 
 
 def notional_usd(
@@ -152,16 +163,15 @@ def plain(value: Decimal) -> str:
 
 
 def _round_to_multiple(name: str, value: float, unit_name: str, unit: Decimal, rounding: str) -> Decimal:
-    finite(name, value)
+    if not math.isfinite(value):
+        finite(name, value)
     _check_decimal(unit_name, unit, zero_allowed=False)
-    with localcontext() as context:
-        context.prec = _DIGITS
-        ratio = Decimal(repr(float(value))) / unit
-        nearest = ratio.to_integral_value(ROUND_HALF_EVEN)
-        tolerance = min(_SNAP * max(Decimal(1), abs(ratio)), _SNAP_LIMIT)
-        snapped = abs(ratio - nearest) <= tolerance
-        multiple = nearest if snapped else ratio.to_integral_value(rounding)
-        return multiple * unit if multiple else Decimal(0) * abs(unit)
+    ratio = _EXACT.divide(Decimal(repr(float(value))), unit)
+    nearest = ratio.to_integral_value(ROUND_HALF_EVEN, _EXACT)
+    off, size = abs(ratio - nearest), abs(ratio)
+    tolerance = _SNAP if size <= 1 else min(_SNAP * size, _SNAP_LIMIT)
+    multiple = nearest if off <= tolerance else ratio.to_integral_value(rounding, _EXACT)
+    return _EXACT.multiply(multiple, unit) if multiple else Decimal(0) * abs(unit)
 
 
 def _check_decimal(name: str, value: object, zero_allowed: bool) -> None:

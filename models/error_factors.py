@@ -101,7 +101,7 @@ def error_factors(errors: ArrayLike, sorts: ErrorSorts) -> ErrorFactors:
     known = np.isfinite(table[:, first])
     scaled = _of_variance_one(table[:, first], known)
     coin, venue = sorts.coin[first], sorts.venue[first]
-    both = np.unique(np.vstack([coin, venue]), axis=1, return_inverse=True)[1].ravel()
+    both = coin * (int(np.max(venue, initial=0)) + 1) + venue
     everything, of_coin, of_venue, of_both = (
         _pairs(scaled, known, group) for group in (np.zeros_like(coin), coin, venue, both)
     )
@@ -145,12 +145,16 @@ def _of_variance_one(table: Vector, known: BoolVector) -> Vector:
 
 def _pairs(scaled: Vector, known: BoolVector, group: IntVector) -> Vector:
     """Of pairs within groups: summed products, moments in common, and pairs, each pair twice."""
-    _, place = np.unique(group, return_inverse=True)
-    order = np.argsort(place, kind="stable")
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.diff(group[order], prepend=-1))
+    sizes = np.diff(np.append(starts, group.size))
     product = np.sum(np.add.reduceat(scaled[:, order], starts, axis=1) ** 2) - np.sum(scaled**2)
-    met = np.sum(np.add.reduceat(known[:, order].astype(np.float64), starts, axis=1) ** 2) - np.sum(known)
-    count = np.sum(np.bincount(place) ** 2) - place.size
+    if known.all():
+        met = len(known) * (np.sum(sizes**2) - group.size)
+    else:
+        there = np.add.reduceat(known[:, order], starts, axis=1, dtype=np.float64)
+        met = np.sum(there**2) - np.sum(known)
+    count = np.sum(sizes**2) - group.size
     return np.array([product, met, count], dtype=np.float64)
 
 

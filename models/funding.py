@@ -84,16 +84,23 @@ def ewma_rates(
 ) -> Vector:
     """`ewma_rate` (count,) of many instruments at once; NaN of one that has no rate.
 
-    rates and ages_hours (K,) are of all of them, owners (K,) in [0, count) says whose each is.
+    rates and ages_hours (K,) are of all of them, owners (K,), rising, in [0, count) says whose each is.
     """
     values, ages = finite("rates", rates), non_negative("ages_hours", ages_hours)
     if values.ndim != 1 or values.shape != ages.shape or values.shape != owners.shape:
-        raise ValueError(f"rates {values.shape}, ages_hours {ages.shape}, owners {owners.shape}: give one each")
-    youngest = np.full(count, np.inf)
-    np.minimum.at(youngest, owners, ages)
-    weights = 0.5 ** ((ages - youngest[owners]) / float(positive("half_life_hours", half_life_hours)))
-    sums, total = (np.bincount(owners, weights=w, minlength=count) for w in (weights * values, weights))
-    return np.asarray(np.divide(sums, total, out=np.full(count, np.nan), where=total > 0.0))
+        raise ValueError(
+            f"rates {values.shape}, ages_hours {ages.shape}, owners {owners.shape}: give one each"
+        )
+    first = np.flatnonzero(np.diff(owners, prepend=-1))
+    sizes = np.diff(np.append(first, owners.size))
+    youngest = np.minimum.reduceat(ages, first) if first.size else ages
+    weights = np.exp2(
+        (np.repeat(youngest, sizes) - ages) / float(positive("half_life_hours", half_life_hours))
+    )
+    found = np.full(count, np.nan)
+    if first.size:
+        found[owners[first]] = np.add.reduceat(weights * values, first) / np.add.reduceat(weights, first)
+    return found
 
 
 def shrunk_forecast(recent: float, long_run: float, weight: float) -> float:
@@ -151,12 +158,10 @@ def hours_to_settlements(
     until = timedelta(hours=float(non_negative("within_hours", within_hours)))
     first = step - (now - origin) % step
     count = max((until - first) // step + 1, 0)
-    return first.total_seconds() / 3600.0 + interval * np.arange(count)
+    return np.asarray(first.total_seconds() / 3600.0 + interval * np.arange(count), dtype=np.float64)
 
 
-def rates_ahead(
-    hours: Vector, indicated: float | Vector | None, mean_reverting: MeanReversion
-) -> Vector:
+def rates_ahead(hours: Vector, indicated: float | Vector | None, mean_reverting: MeanReversion) -> Vector:
     """`expected_rates` (S,), or (S, n), of settlements `hours` (S,) ahead, as `hours_ahead` checks them.
 
     indicated: one, or (n,) with NaN where the venue says nothing.

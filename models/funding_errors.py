@@ -128,7 +128,11 @@ def _running_ewma(table: Vector, half_life_rows: float) -> Vector:
     decay = 0.5 ** (1.0 / half_life_rows)
     recursion = [1.0], [1.0, -decay]  # each row plus the decayed sum of those before
     values = lfilter(*recursion, np.where(known, table, 0.0), axis=0)
-    weights = lfilter(*recursion, known.astype(np.float64), axis=0)
+    complete = bool(known.all())
+    # Of complete columns the weights are those of one.
+    weights = lfilter(*recursion, (known[:, :1] if complete else known).astype(np.float64), axis=0)
+    if complete:
+        return np.asarray(values / weights)
     return np.asarray(np.divide(values, weights, out=np.full(table.shape, np.nan), where=weights > 0.0))
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from allocator.market.forecast import Known, basis_risk
+from allocator.market.history import Grid
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import BasisForecast
 
@@ -44,7 +45,7 @@ def bridge(hours: int, k: float, sd: float, seed: int) -> np.ndarray:
 
 def estimate(levels: np.ndarray, seed: int, expiry: datetime | None, hours: float = 24.0) -> float:
     findings = Findings()
-    known = Known(price_table(levels, seed), NOW, hours)
+    known = Known(Grid.of(price_table(levels, seed)), NOW, hours)
     (sd,) = basis_risk(known, [listing(expiry)], FORECAST, WINDOW, findings).sd
     findings.raise_if_any()
     return float(sd)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sklearn.covariance import EmpiricalCovariance
 
 from allocator.market.forecast import Known, asset_covariance, basis_risk, risk_model
+from allocator.market.history import Grid
 from allocator.market.funding import funding_forecast, funding_histories
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts, FundingForecast
@@ -60,7 +61,7 @@ PRICES = prices()
 
 
 def known(table=PRICES, hours=24.0):
-    return Known(table, NOW, hours)
+    return Known(Grid.of(table), NOW, hours)
 
 
 def covariance(findings=None, table=PRICES, estimator=None, **keys):

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from allocator.backtests.desk import Desk
 from allocator.backtests.known import Records
 from allocator.backtests.tape import Tape
 from allocator.errors import AuditFailed
-from allocator.market.build import build_market
+from allocator.market.build import assemble
+from allocator.market.observed import Observed, Row, State
 from allocator.market.types import Decision, Market
 from allocator.orders.lots import round_to_lots
 from allocator.scenario.load import LoadedScenario
-from allocator.snapshot.columns import TABLES
 from allocator.trading import TradingRules
 from models.arrays import Vector
 
@@ -51,60 +49,62 @@ def market_at(records: Records, row: int, desk: Desk, scenario: LoadedScenario |
     `scenario` takes the place of the records' own: other settings on the same tape.
     """
     loaded, tape = scenario or records.loaded, records.tape
-    now, known = tape.times[row].to_pydatetime(), records.at(row, loaded)
-    state = {
-        "positions": _positions(loaded, tape, row, desk, now),
-        "collateral": _collateral(loaded, desk, now),
-        "holdings": _holdings(tape.snapshot.tables["holdings"], desk, now),
-    }
-    return build_market(known.loaded, known.snapshot, None, records.memory, records.history, state)
+    known = records.at(row, loaded)
+    state = State(
+        _holdings(desk) + records.announced(known.newest.as_of),
+        _positions(loaded, tape, row, desk),
+        _collateral(loaded, desk),
+    )
+    return assemble(known.loaded, Observed(known.newest, records.history, state), records.memory)
 
 
-def _frame(name: str, rows: list[tuple[object, ...]]) -> pd.DataFrame:
-    names, most = TABLES[name].names, max((len(row) for row in rows), default=0)
-    columns = {
-        column: pd.Series([row[k] if k < most else None for row in rows], dtype=object)
-        for k, column in enumerate(names)
-    }
-    columns["time"] = pd.Series([row[0] for row in rows], dtype="datetime64[us, UTC]")
-    return pd.DataFrame(columns)
-
-
-def _positions(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk, now: datetime) -> pd.DataFrame:
-    venues = loaded.scenario.venues
-    rows: list[tuple[object, ...]] = []
+def _positions(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk) -> list[Row]:
+    found: list[Row] = []
     for (venue, symbol), held in desk.contracts.items():
-        exchange = venues[venue].exchange or venue
-        mark = tape.mark_of(row, exchange, symbol)
-        rows.append((now, exchange, venues[venue].account, symbol, held, mark, 0.0, 0.0))
-    return _frame("positions", rows)
+        account = loaded.scenario.venues[venue]
+        exchange = account.exchange or venue
+        found.append(
+            {
+                "venue": exchange,
+                "account": account.account,
+                "symbol": symbol,
+                "contracts": held,
+                "entry_price": tape.mark_of(row, exchange, symbol),
+                "open_buy_contracts": 0.0,
+                "open_sell_contracts": 0.0,
+            }
+        )
+    return found
 
 
-def _collateral(loaded: LoadedScenario, desk: Desk, now: datetime) -> pd.DataFrame:
+def _collateral(loaded: LoadedScenario, desk: Desk) -> list[Row]:
     venues = loaded.scenario.venues
-    return _frame(
-        "collateral",
-        [
-            (now, venues[venue].exchange or venue, venues[venue].account, currency, units, max(units, 0.0))
-            for (venue, currency), units in desk.balances.items()
-        ],
-    )
+    return [
+        {
+            "venue": venues[venue].exchange or venue,
+            "account": venues[venue].account,
+            "currency": currency,
+            "coins": units,
+            "withdrawable_coins": max(units, 0.0),
+        }
+        for (venue, currency), units in desk.balances.items()
+    ]
 
 
-def _holdings(stated: pd.DataFrame, desk: Desk, now: datetime) -> pd.DataFrame:
-    """Coins held outside as spot; trades still to come that were known by now."""
-    spot = _frame(
-        "holdings",
-        [(now, f"{asset} held", "spot", asset, coins, 1.0) for asset, coins in desk.holdings.items()],
-    )
-    # A trade to come is known from the time of its row on.
-    ahead = stated[(stated["kind"] == "anticipated") & (stated["time"] <= now)]
-    ahead = ahead[ahead["expected_time"] > now].assign(time=pd.Timestamp(now))
-    if not len(ahead):
-        return spot
-    found = pd.concat([spot, ahead], ignore_index=True)
-    times = {name: pd.to_datetime(found[name], utc=True) for name in ("time", "expected_time")}
-    return found.assign(**times)
+def _holdings(desk: Desk) -> list[Row]:
+    """Coins held outside as spot."""
+    return [
+        {
+            "name": f"{asset} held",
+            "kind": "spot",
+            "asset": asset,
+            "coins": coins,
+            "confidence": 1.0,
+            "expected_time": None,
+            "locked_until": None,
+        }
+        for asset, coins in desk.holdings.items()
+    ]
 
 
 def allocator(moment: Moment) -> Decision:

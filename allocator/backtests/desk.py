@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from allocator.backtests.ledger import Kind, Ledger
 from allocator.backtests.tape import Tape
+from allocator.market.observed import State
 from allocator.market.types import Instrument, Market
 from models.contracts import notional_usd
 
@@ -82,19 +82,19 @@ def _split(
     return [i for i in incoming if i[0] > now], [i for i in incoming if i[0] <= now]
 
 
-def opening(tables: Mapping[str, pd.DataFrame], market: Market) -> Desk:
+def opening(state: State, market: Market) -> Desk:
     """The desk as the first market finds it; what its positions had gained by then is in its balances."""
     names = {(a.exchange, a.account): a.name for a in market.accounts}
     holdings: dict[str, float] = {}
     coming: list[tuple[pd.Timestamp, Place, float]] = []
-    for row in tables["holdings"].to_dict("records"):
+    for row in state.holdings:
         if row["kind"] == "in_transit":
             pocket = (names[row["to_venue"], row["to_account"]], str(row["asset"]))
             coming.append((pd.Timestamp(row["expected_time"]), pocket, float(row["coins"])))
         elif row["kind"] != "anticipated":
             holdings[row["asset"]] = holdings.get(row["asset"], 0.0) + float(row["coins"])
     desk = Desk(holdings, {}, incoming=coming)
-    for row in tables["collateral"].to_dict("records"):
+    for row in state.collateral:
         desk.balances[names[row["venue"], row["account"]], str(row["currency"])] = float(row["coins"])
     for i, held, gain, mark in zip(
         market.instruments,

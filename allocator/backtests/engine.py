@@ -29,8 +29,12 @@ from allocator.backtests.stretch import Stretch, hold
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Block, Choice, Walk
 from allocator.errors import HedgeError
-from allocator.market.build import STATE, build_market
+from allocator.market.build import assemble
+from allocator.market.exposures import unknown_accounts
+from allocator.market.observed import Observed, State
+from allocator.market.observed import records as records_of
 from allocator.market.types import Decision, Market
+from allocator.market.universe import Findings
 from allocator.scenario.load import LoadedScenario
 from models.arrays import Vector
 from models.contracts import round_to_lot
@@ -264,15 +268,20 @@ class _Walker:
 
 def _begin(records: Records, row: int) -> tuple[Desk, Market]:
     """The desk of the snapshot, and a market at the first bar with its positions in it."""
-    held, now = {}, records.tape.times[row]
-    for name in STATE:
-        # The opening book is as of the first bar, whenever it was written down; trades to come are not in it.
-        table = records.tape.snapshot.tables[name]
-        kept = table[table["kind"] != "anticipated"] if name == "holdings" else table
-        held[name] = kept.assign(time=now)
+    tables, findings = records.tape.snapshot.tables, Findings()
+    for name in ("positions", "collateral"):
+        unknown_accounts(tables[name], name, records.loaded.scenario, findings)
+    findings.raise_if_any()
+    holdings = tables["holdings"]
+    # The opening book is as of the first bar, whenever it was written down; trades to come are not in it.
+    state = State(
+        records_of(holdings[holdings["kind"] != "anticipated"]),
+        records_of(tables["positions"]),
+        records_of(tables["collateral"]),
+    )
     known = records.at(row, records.loaded)
-    market = build_market(known.loaded, known.snapshot, None, records.memory, records.history, held)
-    return opening(held, market), market
+    market = assemble(known.loaded, Observed(known.newest, records.history, state), records.memory)
+    return opening(state, market), market
 
 
 def _announced(holdings: pd.DataFrame, start: pd.Timestamp) -> list[_Announced]:

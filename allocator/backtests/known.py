@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from allocator.backtests.rails import Rails
 from allocator.backtests.tape import Tape
-from allocator.market.build import STATE
-from allocator.market.history import History
+from allocator.market.history import History, Key, us_of
 from allocator.market.memory import Memory
-from allocator.market.types import Matrix
+from allocator.market.observed import (
+    Books,
+    Newest,
+    Row,
+    Tiers,
+    books_of,
+    listed_rows,
+    moments,
+    newest_tiers,
+    records,
+)
+from allocator.market.types import Index, Matrix
 from allocator.scenario.load import LoadedScenario
-from allocator.snapshot.read import SnapshotData
 
 if TYPE_CHECKING:
     from allocator.sweeps.fast import Solver
 
 _STRATEGIES = 16  # desks whose own stages are remembered while they decide on one bar
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Known:
-    """The scenario as of a bar, and the newest row of each thing that was known by then."""
+    """The scenario as of a bar, and the newest of each thing that was known by then."""
 
     loaded: LoadedScenario
-    snapshot: SnapshotData
+    newest: Newest
 
 
 class Records:
@@ -41,12 +53,16 @@ class Records:
         self.history = History.of(tape.snapshot.tables)
         self.rails = Rails(tape)
         self.memory = Memory(_STRATEGIES)
-        self._names = tuple(self.history.prices.columns)
-        self._last = _last_rows(self.history.prices.to_numpy())
-        self._tables = {name: _plain(table) for name, table in tape.snapshot.tables.items()}
-        self._funding = self._tables["funding"].sort_values("time", kind="stable")
-        self._kept: tuple[int, SnapshotData] | None = None
-        self._terms: dict[str, tuple[int, pd.DataFrame]] = {}
+        self._dated = {
+            name: _Dated(tape.snapshot.tables[name])
+            for name in ("instruments", "margin_tiers", "books")
+            if name in tape.snapshot.tables
+        }
+        self._prices = _LastPrices(self.history)
+        self._settled = _LastSettled(self.history)
+        self._kept: tuple[int, Newest] | None = None
+        holdings = tape.snapshot.tables["holdings"]
+        self._announced = records(holdings[holdings["kind"] == "anticipated"])
 
     def widen(self, loaded: LoadedScenario) -> None:
         """Keep as much of the past at hand as this scenario looks back on."""
@@ -62,70 +78,136 @@ class Records:
     def at(self, row: int, loaded: LoadedScenario) -> Known:
         """What was known at a bar of the tape, as a scenario of this walk sees it."""
         if self._kept is None or self._kept[0] != row:
-            self._kept = (row, self._gathered(row))
-        moved = loaded.scenario.model_copy(update={"as_of": self.tape.times[row].to_pydatetime()})
+            self._kept = (row, self._gathered(self.tape.times[row].to_pydatetime()))
+        moved = loaded.scenario.model_copy(update={"as_of": self._kept[1].as_of})
         return Known(replace(loaded, scenario=moved), self._kept[1])
 
-    def _gathered(self, row: int) -> SnapshotData:
-        now = self.tape.times[row]
-        after = now - self.back
-        tables = {"prices": self._prices(now, after), "funding": self._settled(now, after)}
-        for name, table in self._tables.items():
-            if name not in tables and name not in STATE:
-                tables[name] = self._newest_terms(name, table, now)
-        # State tables are each desk's own; what stands here is only their columns.
-        tables |= {name: self.tape.snapshot.tables[name].iloc[:0] for name in STATE}
-        return SnapshotData(tables, now.to_pydatetime(), {}, {}, (), self.tape.snapshot.from_tables)
+    def announced(self, now: datetime) -> list[Row]:
+        """Trades of the book still to come that were known by now: from the time of their row on."""
+        return [row for row in self._announced if row["time"] <= now < row["expected_time"]]
 
-    def _prices(self, now: pd.Timestamp, after: pd.Timestamp) -> pd.DataFrame:
-        """The newest price of each thing within the window."""
-        times = pd.DatetimeIndex(self.history.prices.index)
-        last = self._last[int(times.searchsorted(now, side="right")) - 1]
-        there = np.flatnonzero((last >= 0) & (times[np.maximum(last, 0)] >= after))
-        values = self.history.prices.to_numpy()[last[there], there]
-        frame = pd.DataFrame(
+    def _gathered(self, now: datetime) -> Newest:
+        after = now - self.back.to_pytimedelta()
+        prices, times = self._prices.at(after, now)
+        terms, tiers = self._dated["instruments"].at(now), self._dated["margin_tiers"].at(now)
+        books = self._dated["books"].at(now) if "books" in self._dated else None
+        return Newest(
+            now,
+            terms.rows,
+            prices,
+            tiers.tiers,
+            None if books is None else books.books,
             {
-                "time": times[last[there]],
-                "venue": pd.Series([self._names[k][0] for k in there], dtype=object),
-                "symbol": pd.Series([self._names[k][1] for k in there], dtype=object),
-                "price": values,
-            }
+                "prices": times,
+                "funding": self._settled.at(after, now),
+                "instruments": terms.times,
+                "margin_tiers": tiers.times,
+                **({} if books is None else {"books": books.times}),
+            },
+            self.tape.snapshot.from_tables,
         )
-        # As in a table in order of time; instruments, then reference prices, would do as well.
-        return frame.sort_values("time", kind="stable", ignore_index=True)
 
-    def _settled(self, now: pd.Timestamp, after: pd.Timestamp) -> pd.DataFrame:
-        """The newest row of funding of each perp within the window; forecasts read the history."""
-        times = self._funding["time"]
-        first = int(times.searchsorted(after, side="left"))
-        last = int(times.searchsorted(now, side="right"))
-        # Whatever still settles has a row within the last days; look further back only where it has not.
-        near = self._funding.iloc[max(first, last - 50 * len(self.history.funding.places)) : last]
-        found = near.drop_duplicates(["venue", "symbol"], keep="last")
-        if len(found) < len(self.history.funding.places):
-            found = self._funding.iloc[first:last].drop_duplicates(["venue", "symbol"], keep="last")
-        return found
 
-    def _newest_terms(self, name: str, table: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-        """Terms known at a bar, the newest of each instrument; the same object while nothing is new."""
-        known = table[table["time"] <= now]
-        kept = self._terms.get(name)
-        if kept is not None and kept[0] == len(known):
-            return kept[1]
-        newest = known.groupby(["venue", "symbol"])["time"].transform("max")
-        found = known[known["time"] == newest].sort_values("time", kind="stable")
-        self._terms[name] = (len(known), found)
+class _LastPrices:
+    """The newest price of each thing at any time."""
+
+    def __init__(self, history: History) -> None:
+        self._grid = history.prices
+        self._keys = list(self._grid.places)
+        self._rows = _last_rows(self._grid.values)
+        self._times = [_EPOCH + timedelta(microseconds=t) for t in self._grid.times.tolist()]
+
+    def at(self, after: datetime, now: datetime) -> tuple[dict[Key, float], dict[Key, datetime]]:
+        """Prices known at `now` that are later than `after`, or of that very time, and their times."""
+        first = int(np.searchsorted(self._grid.times, us_of(after), side="left"))
+        row = int(np.searchsorted(self._grid.times, us_of(now), side="right")) - 1
+        rows = self._rows[row]
+        there = np.flatnonzero(rows >= max(first, 0))
+        keys = [self._keys[k] for k in there.tolist()]
+        values = self._grid.values[rows[there], there].tolist()
+        return (
+            dict(zip(keys, values, strict=True)),
+            dict(zip(keys, [self._times[k] for k in rows[there].tolist()], strict=True)),
+        )
+
+
+class _LastSettled:
+    """When the newest row of funding of each perp was known, at any time."""
+
+    def __init__(self, history: History) -> None:
+        stated = history.funding
+        self._keys = list(stated.places)
+        owners = np.repeat(np.arange(len(self._keys)), np.diff(stated.starts))
+        order = np.lexsort((stated.known, owners))
+        self._known, self._starts = stated.known[order], stated.starts
+        self._origin = int(self._known.min(initial=0)) if len(self._known) else 0
+        self._span = int(self._known.max(initial=self._origin)) - self._origin + 2
+        self._ordered: Index = owners[order] * self._span + (self._known - self._origin)
+
+    def at(self, after: datetime, now: datetime) -> dict[Key, datetime]:
+        """Of each perp with a row known in [after, now], the time of the newest."""
+        within = min(max(us_of(now) - self._origin, -1), self._span - 2)
+        places = np.arange(len(self._keys))
+        row = np.searchsorted(self._ordered, places * self._span + within, side="right") - 1
+        there = np.flatnonzero(row >= self._starts[:-1])
+        there = there[self._known[row[there]] >= us_of(after)]
+        times = {t: _EPOCH + timedelta(microseconds=t) for t in set(self._known[row[there]].tolist())}
+        return {
+            self._keys[k]: times[t]
+            for k, t in zip(there.tolist(), self._known[row[there]].tolist(), strict=True)
+        }
+
+
+@dataclass(frozen=True)
+class _Newest:
+    """The newest rows of a table that were known at a time, read as they are asked for."""
+
+    table: pd.DataFrame
+
+    @cached_property
+    def rows(self) -> Mapping[Key, Row]:
+        return listed_rows(self._last)
+
+    @cached_property
+    def tiers(self) -> Tiers:
+        return newest_tiers(self.table)
+
+    @cached_property
+    def books(self) -> Books:
+        return books_of(self.table)
+
+    @cached_property
+    def times(self) -> Mapping[Key, datetime]:
+        last = self._last
+        keys = [(str(v), str(s)) for v, s in zip(last["venue"], last["symbol"], strict=True)]
+        return dict(zip(keys, moments(last["time"]), strict=True))
+
+    @property
+    def _last(self) -> pd.DataFrame:
+        return self.table.drop_duplicates(["venue", "symbol"], keep="last")
+
+
+class _Dated:
+    """A table of which each thing has a newest row; the same object stands for it while nothing is new."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table.sort_values("time", kind="stable")
+        self._times = (
+            self._table["time"].dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64)
+        )
+        self._kept: tuple[int, Any] = (-1, None)
+
+    def at(self, now: datetime) -> _Newest:
+        count = int(np.searchsorted(self._times, us_of(now), side="right"))
+        if self._kept[0] != count:
+            self._kept = (count, _Newest(self._table.iloc[:count]))
+        found: _Newest = self._kept[1]
         return found
 
 
 def _lookback(loaded: LoadedScenario) -> pd.Timedelta:
     believed = loaded.scenario.forecasts
     return pd.Timedelta(hours=max(believed.assets.window, believed.funding.window, 24.0))
-
-
-def _plain(table: pd.DataFrame) -> pd.DataFrame:
-    """Names as objects: a few rows of them are read faster than those of a string array."""
-    return table.astype({name: object for name in ("venue", "symbol") if name in table.columns})
 
 
 def _last_rows(prices: Matrix) -> np.ndarray:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from allocator.backtests.tape import Tape
 from allocator.errors import DataError, Problem
+from allocator.market.observed import INDEX
 from allocator.market.types import Index, Instrument, Matrix
-from allocator.market.universe import INDEX
 from models.arrays import Vector
 from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
 

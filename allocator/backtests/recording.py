@@ -24,8 +24,9 @@ def bars_of(held: Stretch, desk: Desk, tape: Tape, assets: Collection[str]) -> B
 def bar_now(rails: Rails, desk: Desk, row: int, assets: Collection[str]) -> tuple[Block, Vector]:
     """One bar as the desk stands now, and its wealth (1,)."""
     held = hold(rails, desk, row, row)
-    usd = desk.usd(rails.tape, row)
-    positions = np.array([usd[place] for place in held.places], dtype=float).reshape(1, len(held.places))
+    contracts = np.array([desk.contracts[place] for place in held.places], dtype=float)
+    rail = rails.of_all([desk.listed[place] for place in held.places], row, row)
+    positions = contracts * rail.usd
     balances = held.opening[np.newaxis]
     block = Block(
         rails.tape.times[row : row + 1], *_deltas(held, desk, assets, slice(0, 1), balances, positions)

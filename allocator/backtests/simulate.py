@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from allocator.market.observed import INDEX
 from allocator.market.types import Market
-from allocator.market.universe import INDEX
 from allocator.snapshot.read import SnapshotData
 from models.arrays import Vector
 from models.covariance import RiskModel

@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from allocator.errors import DataError, Problem
+from allocator.market.observed import INDEX
 from allocator.market.types import Matrix
-from allocator.market.universe import INDEX
 from allocator.snapshot.read import SnapshotData
 
 Key = tuple[str, str]  # exchange, symbol

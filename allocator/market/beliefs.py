@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from allocator.market.costs import trading_costs
 from allocator.market.forecast import Known, risk_model
 from allocator.market.funding import funding_forecast, funding_histories
 from allocator.market.history import History
 from allocator.market.names import Names
+from allocator.market.observed import Newest
 from allocator.market.types import Costs, Funding, Matrix, Prices
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.schema import Scenario
@@ -24,17 +23,13 @@ from models.covariance_estimates import CovarianceEstimator
 
 @dataclass(frozen=True)
 class Seen:
-    """What beliefs rest on: a scenario and the tables known at `as_of`; `stage` remembers results.
-
-    Where `history` is given, prices and funding known by then are read there, not in the tables.
-    """
+    """What beliefs rest on: a scenario and what was known at `newest.as_of`; `stage` remembers results."""
 
     scenario: Scenario
-    tables: dict[str, pd.DataFrame]
-    as_of: datetime
+    newest: Newest
+    history: History
     findings: Findings
     stage: Callable[..., Any]
-    history: History | None = None
 
 
 @dataclass(frozen=True)
@@ -58,15 +53,14 @@ def form_beliefs(
 
     `funding` is of perpetuals only: dated futures have a carry in its place.
     """
-    scenario, tables, as_of, history = seen.scenario, seen.tables, seen.as_of, seen.history
-    settled = tables["funding"] if history is None else history.funding
-    believed, horizons, impact = scenario.forecasts, scenario.horizons, scenario.objective.impact
-    hours = horizons.decision
+    scenario, newest, history = seen.scenario, seen.newest, seen.history
+    as_of, believed, horizons = newest.as_of, scenario.forecasts, scenario.horizons
+    impact, hours = scenario.objective.impact, scenario.horizons.decision
     risk, covariance = seen.stage(
         "risk",
         seen.findings,
         lambda found: risk_model(
-            Known(tables["prices"], as_of, hours, history),
+            Known(history.prices, as_of, hours),
             listings,
             names.assets,
             names.currencies,
@@ -74,7 +68,7 @@ def form_beliefs(
             found,
             covariance_estimator,
         ),
-        *(tables, as_of, hours, listings, names.assets, names.currencies, covariance_estimator),
+        *(history, as_of, hours, listings, names.assets, names.currencies, covariance_estimator),
         *(believed.assets, believed.basis, believed.currencies),
     )
     seen.findings.raise_if_any()
@@ -82,16 +76,17 @@ def form_beliefs(
     costs = seen.stage(
         "costs",
         seen.findings,
-        lambda found: trading_costs(scenario, listings, prices, tables.get("books"), daily, found),
-        *(listings, prices, tables, scenario.objective.maker_share, impact),
+        lambda found: trading_costs(scenario, listings, prices, newest.books, daily, found),
+        *(listings, scenario.objective.maker_share, impact),
+        *((prices, newest.books) if impact.model == "book" else ()),
         *(daily if impact.model == "square_root" else None, tuple(v.fees for v in scenario.venues.values())),
     )
     perps = [listing for listing in listings if listing.expiry is None]
     histories = seen.stage(
         "funding histories",
         seen.findings,
-        lambda found: funding_histories(settled, perps, believed.funding.window, as_of, found),
-        *(tables, listings, believed.funding.window, as_of),
+        lambda found: funding_histories(history.funding, perps, believed.funding.window, as_of, found),
+        *(history, listings, believed.funding.window, as_of),
     )
     funding = seen.stage(
         "funding",

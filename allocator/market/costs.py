@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
-from allocator.market.types import Costs, Prices
+from allocator.market.observed import Books, BookSide
+from allocator.market.types import Costs, Matrix, Prices
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.schema import Scenario
 from models.arrays import Vector
@@ -20,14 +20,14 @@ def trading_costs(
     scenario: Scenario,
     listings: list[Listing],
     prices: Prices,
-    books: pd.DataFrame | None,
+    books: Books | None,
     daily_volatility: Vector,
     findings: Findings,
 ) -> Costs:
     """Costs of every instrument (n,). Fees are the venue's; the spread is the book's, else the table's."""
     objective = scenario.objective
     taker_share = 1.0 - objective.maker_share
-    quotes = _books(books) if objective.impact.model == "book" and books is not None else {}
+    quotes = books if objective.impact.model == "book" and books is not None else {}
     n = len(listings)
     buy, sell = np.full(n, np.inf), np.full(n, np.inf)
     depth_buy, depth_sell = np.full(n, np.nan), np.full(n, np.nan)
@@ -48,11 +48,7 @@ def trading_costs(
     for i in np.flatnonzero(cost.rebate_not_optimised > 0).tolist():
         rebate = f"a net rebate of {cost.rebate_not_optimised[i] * 1e4:.2f} bp a trade is not optimised on"
         findings.notices.append(f"{listings[i].venue} {listings[i].symbol}: {rebate}")
-    segments = [
-        trade_cost_segments(float(unit), side.get("bid"), side.get("ask"), taker_share)
-        for unit, side in zip(cost.charged, sides, strict=True)
-    ]
-    width = max(len(slopes) for slopes, _ in segments)
+    slopes, intercepts = _segments(cost.charged, sides, taker_share)
     adv = np.array([float(listing.row["adv_usd"]) for listing in listings])
     impact = np.zeros(n)
     if objective.impact.model == "square_root":
@@ -62,8 +58,8 @@ def trading_costs(
         half_spread=half_spread,
         spread=cost.spread,
         unit=cost.charged,
-        slopes=np.array([np.pad(slopes, (0, width - len(slopes)), mode="edge") for slopes, _ in segments]),
-        intercepts=np.array([np.pad(cut, (0, width - len(cut)), mode="edge") for _, cut in segments]),
+        slopes=slopes,
+        intercepts=intercepts,
         capacity_buy=buy,
         capacity_sell=sell,
         impact=impact,
@@ -73,32 +69,23 @@ def trading_costs(
     )
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One side of a book from the best price outwards: prices and sizes in contracts (L,)."""
-
-    prices: Vector
-    contracts: Vector
-
-
-def _books(books: pd.DataFrame) -> dict[tuple[str, str], dict[str, _Side]]:
-    """The newest book of each instrument, by side."""
-    keys = ["venue", "symbol", "side"]
-    last = books.groupby(["venue", "symbol"])["time"].transform("max")
-    rows = books[books["time"] == last].sort_values([*keys, "level"])
-    # One cut of plain arrays instead of a frame per book: thousands of books are read as fast as tens.
-    labels = [rows[key].to_numpy(dtype=object) for key in keys]
-    starts = np.flatnonzero(np.any([np.append(True, k[1:] != k[:-1]) for k in labels], axis=0))
-    prices = np.split(rows["price"].to_numpy(dtype=float), starts[1:])
-    sizes = np.split(rows["size_contracts"].to_numpy(dtype=float), starts[1:])
-    found: dict[tuple[str, str], dict[str, _Side]] = {}
-    for start, price, size in zip(starts, prices, sizes, strict=True):
-        venue, symbol, side = (str(label[start]) for label in labels)
-        found.setdefault((venue, symbol), {})[side] = _Side(price, size)
-    return found
+def _segments(unit: Vector, sides: list[Sides], taker_share: float) -> tuple[Matrix, Matrix]:
+    """Slopes and intercepts (n, K) of linear and book cost; short ones repeat their last segment."""
+    if not any(sides):
+        return np.stack([-unit, unit], axis=1), np.zeros((len(unit), 2))
+    segments = [
+        trade_cost_segments(float(each), side.get("bid"), side.get("ask"), taker_share)
+        for each, side in zip(unit, sides, strict=True)
+    ]
+    width = max(len(slopes) for slopes, _ in segments)
+    slopes, intercepts = (
+        np.array([np.pad(each[k], (0, width - len(each[k])), mode="edge") for each in segments])
+        for k in (0, 1)
+    )
+    return slopes, intercepts
 
 
-def _read_book(book: dict[str, _Side], usd_per_contract: float, share: float) -> tuple[float, Sides]:
+def _read_book(book: Mapping[str, BookSide], usd_per_contract: float, share: float) -> tuple[float, Sides]:
     """Half spread as a fraction of the mid, and what each side offers beyond its best price."""
     bid, ask = float(book["bid"].prices[0]), float(book["ask"].prices[0])
     curves = {

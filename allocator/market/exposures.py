@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from allocator.errors import Problem
+from allocator.market.observed import INDEX, Newest, Row
 from allocator.market.sense import check_amount
 from allocator.market.types import Holding, Index, Matrix, Pocket
-from allocator.market.universe import INDEX, Findings, Listing, newest_values
+from allocator.market.universe import Findings, Listing
 from allocator.scenario.schema import Scenario
 from models.arrays import Vector
 from models.collateral import HaircutTiers
@@ -39,15 +39,14 @@ class Reference:
         return self.prices[name]
 
 
-def reference_prices(
-    prices: pd.DataFrame, as_of: datetime, max_age_hours: float, findings: Findings
-) -> Reference:
-    """Newest reference prices; one older than the limit counts as missing."""
-    fresh = prices[(prices["venue"] == INDEX) & (prices["time"] >= as_of - pd.Timedelta(hours=max_age_hours))]
-    pairs = newest_values(fresh, "price").items()
-    return Reference(
-        {str(s).removesuffix("/USD"): float(p) for (_, s), p in pairs if str(s).endswith("/USD")}, findings
-    )
+def reference_prices(newest: Newest, max_age_hours: float) -> dict[str, float]:
+    """Newest reference prices in USD by coin or currency; one older than the limit counts as missing."""
+    oldest, times = newest.as_of - timedelta(hours=max_age_hours), newest.times["prices"]
+    return {
+        symbol.removesuffix("/USD"): price
+        for (venue, symbol), price in newest.prices.items()
+        if venue == INDEX and symbol.endswith("/USD") and times[venue, symbol] >= oldest
+    }
 
 
 def check_known(table: pd.DataFrame, name: str, as_of: datetime, findings: Findings) -> None:
@@ -82,12 +81,12 @@ class Holdings:
     entries: tuple[Holding, ...]
 
 
-def holdings(table: pd.DataFrame, scenario: Scenario, reference: Reference, as_of: datetime) -> Holdings:
+def holdings(rows: Sequence[Row], scenario: Scenario, reference: Reference, as_of: datetime) -> Holdings:
     """Exposure of all holdings: coins · confidence · price, or the collateral that they are about to be."""
     found = Holdings({}, {}, {}, ())
     entries: list[Holding] = []
-    for row in table.to_dict("records"):
-        entry = _holding({str(column): cell for column, cell in row.items()}, scenario, reference, as_of)
+    for row in rows:
+        entry = _holding(row, scenario, reference, as_of)
         if entry is None:
             continue
         entries.append(entry)
@@ -102,9 +101,7 @@ def holdings(table: pd.DataFrame, scenario: Scenario, reference: Reference, as_o
     return replace(found, entries=tuple(entries))
 
 
-def _holding(
-    row: Mapping[str, Any], scenario: Scenario, reference: Reference, as_of: datetime
-) -> Holding | None:
+def _holding(row: Row, scenario: Scenario, reference: Reference, as_of: datetime) -> Holding | None:
     """One row of `holdings`; None where it does not count, perhaps with a problem found."""
     name, kind, asset = str(row["name"]), str(row["kind"]), str(row["asset"])
     transit = kind == "in_transit"
@@ -137,7 +134,7 @@ def _moment(cell: datetime | None) -> datetime | None:
     return None if pd.isna(cell) else pd.Timestamp(cell).to_pydatetime()
 
 
-def _destination(row: Mapping[str, Any], scenario: Scenario, reference: Reference) -> str | None:
+def _destination(row: Row, scenario: Scenario, reference: Reference) -> str | None:
     """The scenario's name of the account that coins in transit go to; None with a problem found."""
     account = (row["to_venue"], row["to_account"])
     for name, venue in scenario.venues.items():
@@ -164,7 +161,7 @@ class Balances:
 
 
 def balances(
-    table: pd.DataFrame,
+    stated: Sequence[Row],
     scenario: Scenario,
     listings: list[Listing],
     reference: Reference,
@@ -174,7 +171,7 @@ def balances(
 
     `arriving` is USD by venue and currency that arrives before the orders; none of it may be withdrawn.
     """
-    rows = {(r["venue"], r["account"], r["currency"]): r for r in table.to_dict("records")}
+    rows = {(r["venue"], r["account"], r["currency"]): r for r in stated}
     pockets: list[Pocket] = []
     wallet: list[float] = []
     withdrawable: list[float] = []

@@ -7,18 +7,18 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from allocator.errors import Problem
 from allocator.market.dated import hours_to_expiry
 from allocator.market.exposures import USD
-from allocator.market.history import History, side_by_side
-from allocator.market.types import Matrix
-from allocator.market.universe import INDEX, Findings, Listing
+from allocator.market.history import Grid, us_of
+from allocator.market.observed import INDEX
+from allocator.market.types import Index, Matrix
+from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts
-from models.arrays import Vector
+from models.arrays import BoolVector, Vector
 from models.basis import (
-    change_sd,
+    change_sds,
     change_variance,
     clipped_levels,
     fit_mean_reversion,
@@ -46,44 +46,20 @@ from models.dated import carry_line, pinned_share, surprise_sd
 LEAST_ROWS = 20  # fewer returns than this say nothing about a covariance or a mean reversion
 _NAMED = 5  # at most so many names in one notice
 _DAYS_PER_YEAR = 365.0
-_PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _ROUNDING = 1e-12  # a basis of a level this small does not move
 
 
 @dataclass(frozen=True)
 class Known:
-    """The prices known at `as_of`, and how many hours ahead risk looks.
+    """Prices of a history, of which what was known at `as_of` counts, and how many hours ahead risk looks."""
 
-    Of a `history`, which may go on after `as_of`, what was known then is taken in place of `prices`.
-    """
-
-    prices: pd.DataFrame
+    prices: Grid
     as_of: datetime
     hours: float
-    history: History | None = None
 
-    def grid(self, window_hours: float, venue: str | None = None) -> pd.DataFrame:
-        """Prices of the last `window_hours`: one row a time, one column per (venue, symbol)."""
-        after = self.as_of - timedelta(hours=window_hours)
-        if self.history is not None:
-            grid = self.history.grid(after, self.as_of, venue)
-        else:
-            recent = self.prices[self.prices["time"] > after]
-            grid = side_by_side(recent if venue is None else recent[recent["venue"] == venue])
-        step = _step_hours(grid.index)
-        if not step > 0.0:
-            return grid
-        if np.ptp(np.diff(pd.DatetimeIndex(grid.index).asi8)) == 0:
-            return grid
-        # A time without any price is a gap, not a longer step.
-        every = pd.date_range(grid.index[0], grid.index[-1], freq=pd.Timedelta(hours=step))
-        return grid.reindex(every) if grid.index.isin(every).all() else grid
-
-
-def _step_hours(times: pd.Index) -> float:
-    """Usual hours between rows, NaN for a single row."""
-    seconds = np.diff(pd.DatetimeIndex(times).asi8) / _PER_SECOND[pd.DatetimeIndex(times).unit]
-    return float(np.median(seconds)) / 3600.0 if seconds.size else float("nan")
+    def grid(self, window_hours: float) -> Grid:
+        """Prices of the last `window_hours`."""
+        return self.prices.between(self.as_of - timedelta(hours=window_hours), self.as_of)
 
 
 def asset_covariance(
@@ -130,9 +106,9 @@ def _estimated_covariance(
     estimator: CovarianceEstimator | None,
 ) -> Matrix | None:
     """Covariance of a day from the reference prices; None with a problem found."""
-    grid = known.grid(forecast.window, INDEX)
-    columns = [(INDEX, f"{asset}/USD") for asset in assets]
-    prices = grid.reindex(columns=columns).to_numpy()
+    grid = known.grid(forecast.window)
+    grid = grid.evenly([key for key in grid.places if key[0] == INDEX])
+    prices = grid.columns([(INDEX, f"{asset}/USD") for asset in assets])
     returns = prices[1:] / prices[:-1] - 1
     present = np.isfinite(returns)
     rows = present.sum(axis=0) if len(returns) else np.zeros(len(assets))
@@ -152,7 +128,7 @@ def _estimated_covariance(
         )
         findings.problems.append(Problem("prices", message))
         return None
-    step = _step_hours(grid.index)
+    step = grid.step_hours
     try:
         found = _covariance(returns, forecast, step, estimator)
     except ValueError as error:
@@ -224,26 +200,28 @@ def basis_risk(
             floored(free, forecast.floor) * pinned, shared if forecast.correlation else shared[:0]
         )
     grid = known.grid(window)
-    step = _step_hours(grid.index)
-    places = {(str(key[0]), str(key[1])): k for k, key in enumerate(grid.columns.to_list())}
-    columns = _Columns(places, grid.to_numpy())
-    strays = [_strayed(grid.index, row, _basis_levels(columns, row), forecast) for row in listings]
-    sd, pinned, thin, coarse = np.zeros(len(listings)), np.ones(len(listings)), [], []
-    for i, (listing, stray) in enumerate(zip(listings, strays, strict=True)):
-        try:
-            sd[i], seen, pinned[i] = _estimated_sd(known, step, listing, stray, forecast.memory)
-        except ValueError:
-            thin.append(f"{listing.venue} {listing.symbol}")
-            continue
-        if not seen:
-            coarse.append(f"{listing.venue} {listing.symbol}")
-    _report_basis(thin, coarse, step, findings)
-    total = np.asarray(floored(sd, forecast.floor) * pinned)
-    if thin or not forecast.factors or len(listings) < 2:
+    grid = grid.evenly(list(grid.places))
+    step, levels = grid.step_hours, _basis_levels(grid, listings)
+    dated = [k for k, listing in enumerate(listings) if listing.expiry is not None]
+    strays = {k: _strayed(grid.times, listings[k], levels[:, k]) for k in dated}
+    for k, stray in strays.items():
+        levels[:, k] -= stray.line
+    levels = clipped_levels(levels, forecast.outlier_limit)
+    sd, seen = _change_sds(levels, step, known.hours, forecast.memory)
+    pinned = np.ones(len(listings))
+    for k, stray in strays.items():
+        sd[k], seen[k], pinned[k] = _pinned_sd(known, step, listings[k], levels[:, k], stray, forecast.memory)
+    thin = np.isnan(sd)
+    _report_basis(_named(listings, thin), _named(listings, ~seen & ~thin), step, findings)
+    total = np.asarray(floored(np.where(thin, 0.0, sd), forecast.floor) * pinned)
+    if thin.any() or not forecast.factors or len(listings) < 2:
         return BasisRisk(total, np.zeros((0, len(listings))))
-    levels = np.column_stack([stray.levels for stray in strays])
     together = change_correlation(levels, step, known.hours, forecast.correlation_memory)
     return BasisRisk(total, common_loadings(together, forecast.factors) * sd * pinned)
+
+
+def _named(listings: list[Listing], which: BoolVector) -> list[str]:
+    return [f"{listings[k].venue} {listings[k].symbol}" for k in np.flatnonzero(which)]
 
 
 def _pinned(known: Known, listing: Listing, reversion: float) -> float:
@@ -253,39 +231,35 @@ def _pinned(known: Known, listing: Listing, reversion: float) -> float:
 
 
 class _Stray(NamedTuple):
-    """Basis levels (T,) beside what was known of them: the carry `line` (T,) of a dated future, else zeros.
+    """The carry `line` (T,) of a dated future, which is known, and hours to its expiry `left` (T,)."""
 
-    `left` (T,) is hours to expiry, infinite for a perp.
-    """
-
-    levels: Vector
     line: Vector
     left: Vector
 
 
-def _strayed(times: pd.Index, listing: Listing, levels: Vector, forecast: BasisForecast) -> _Stray:
+def _strayed(times: Index, listing: Listing, levels: Vector) -> _Stray:
     """The premium's way to zero is known: only what strays from it is cut, and tells the reversion."""
-    if listing.expiry is None or not np.isfinite(levels).any():
-        free = np.full(len(levels), np.inf)
-        return _Stray(clipped_levels(levels, forecast.outlier_limit), np.zeros(len(levels)), free)
-    left = (pd.Timestamp(listing.expiry) - pd.DatetimeIndex(times)).total_seconds().to_numpy() / 3600.0
-    line = carry_line(levels, left)
-    return _Stray(clipped_levels(levels - line, forecast.outlier_limit), line, left)
+    assert listing.expiry is not None
+    left = (us_of(listing.expiry) - times) / 3.6e9
+    return _Stray(carry_line(levels, left) if left.size else left, left)
 
 
-def _estimated_sd(
-    known: Known, step: float, listing: Listing, stray: _Stray, memory: float
+def _pinned_sd(
+    known: Known, step: float, listing: Listing, levels: Vector, stray: _Stray, memory: float
 ) -> tuple[float, bool, float]:
-    """Sd of the change of a free basis, whether prices are fine enough to tell it, and the share kept."""
-    levels = stray.levels
-    if not np.isfinite(stray.left).any():
-        return *_change_sd(levels, step, known.hours, memory), 1.0
+    """Sd of the change of a dated future's basis were it free, NaN where its levels are too few.
+
+    With it, whether prices are fine enough to tell it, and the share that it keeps so near its expiry.
+    """
     if np.isfinite(levels).sum() < LEAST_ROWS:
-        raise ValueError(f"fewer than {LEAST_ROWS} levels")
+        return np.nan, True, 1.0
     if np.nanmax(np.abs(levels)) <= _ROUNDING:
         return 0.0, True, 1.0
-    reversion = fit_mean_reversion(levels, step)[1]
-    found = surprise_sd(levels + stray.line, stray.left, step, known.hours, memory, reversion)
+    try:
+        reversion = fit_mean_reversion(levels, step)[1]
+        found = surprise_sd(levels + stray.line, stray.left, step, known.hours, memory, reversion)
+    except ValueError:
+        return np.nan, True, 1.0
     part, seen = _part_of_step(levels, step, known.hours)
     return found * part, seen, _pinned(known, listing, reversion)
 
@@ -301,18 +275,25 @@ def _part_of_step(levels: Vector, step: float, hours: float) -> tuple[float, boo
     return float(np.sqrt(part)), True
 
 
-def _change_sd(levels: Vector, step: float, hours: float, memory: float) -> tuple[float, bool]:
-    """Sd of the change over `hours`, and whether the step is fine enough to tell it.
+def _change_sds(levels: Matrix, step: float, hours: float, memory: float) -> tuple[Vector, BoolVector]:
+    """Sd (n,) of the change over `hours`, and whether the step is fine enough to tell it.
 
-    ValueError when the levels are too few.
+    NaN where the levels are too few.
     """
-    if np.isfinite(levels).sum() < LEAST_ROWS:
-        raise ValueError(f"fewer than {LEAST_ROWS} levels")
-    found = change_sd(levels, step, hours, memory)
-    if found == 0.0:
-        return found, True
-    part, seen = _part_of_step(levels, step, hours)
-    return found * part, seen
+    n = levels.shape[1]
+    few = np.isfinite(levels).sum(axis=0) < LEAST_ROWS
+    seen = np.ones(n, dtype=np.bool_)
+    if few.all():
+        return np.full(n, np.nan), seen
+    sd = np.where(few, np.nan, change_sds(levels, step, hours, memory))
+    if hours < step:
+        for k in np.flatnonzero(sd > 0.0):
+            try:
+                part, seen[k] = _part_of_step(levels[:, k], step, hours)
+            except ValueError:  # changes, but fewer than ten from one step to the next
+                part = np.nan
+            sd[k] *= part
+    return sd, seen
 
 
 def _report_basis(thin: list[str], coarse: list[str], step: float, findings: Findings) -> None:
@@ -331,25 +312,14 @@ def _report_basis(thin: list[str], coarse: list[str], step: float, findings: Fin
         )
 
 
-class _Columns(NamedTuple):
-    """A grid of prices (T, n) and where each (venue, symbol) stands in it."""
-
-    places: dict[tuple[str, str], int]
-    values: Matrix
-
-    def of(self, key: tuple[str, str]) -> Vector:
-        return np.asarray(self.values[:, self.places[key]])
-
-
-def _basis_levels(grid: _Columns, listing: Listing) -> Vector:
-    """log(perp in USD per coin / the coin's own reference), NaN where either is missing."""
-    key, own = listing.key, (INDEX, f"{listing.row['asset']}/USD")
-    quote = (INDEX, f"{listing.row['index_currency']}/USD")
-    if key not in grid.places or own not in grid.places:
-        return np.array([])
-    currency = 1.0 if listing.row["index_currency"] == USD else grid.of(quote)
-    perp = grid.of(key) / float(listing.row["coins_per_unit"]) * currency
-    return np.asarray(np.log(perp / grid.of(own)), dtype=float)
+def _basis_levels(grid: Grid, listings: list[Listing]) -> Matrix:
+    """log(perp in USD per coin / the coin's own reference) (T, n), NaN where either is missing."""
+    perp = grid.columns([listing.key for listing in listings])
+    own = grid.columns([(INDEX, f"{listing.row['asset']}/USD") for listing in listings])
+    quotes = [str(listing.row["index_currency"]) for listing in listings]
+    quote = grid.columns([None if quote == USD else (INDEX, f"{quote}/USD") for quote in quotes])
+    units = np.array([float(listing.row["coins_per_unit"]) for listing in listings])
+    return np.asarray(np.log(perp / units * quote / own))
 
 
 def _factors(

@@ -45,8 +45,8 @@ class FundingHistories:
     """Funding of many instruments (n,): settled rates one by one (K,), and what comes next of each.
 
     `hourly` and `ages` are rates per hour and hours before now, `owners` whose they are, in order of
-    settlement. `indicated` is the newest indication of the next settlement, NaN without one; `last` the latest
-    settlement stated, in microseconds since 1970, `interval` its length in hours.
+    settlement. `indicated` is the newest indication of the next settlement, NaN without one; `last` the
+    latest settlement stated, in microseconds since 1970, `interval` its length in hours.
     """
 
     hourly: Vector
@@ -95,8 +95,8 @@ class FundingHistories:
         column[members] = np.arange(len(members))
         mine = np.flatnonzero(column[self.owners] >= 0)
         owner = self.owners[mine]
-        newest = np.full(len(self.last), np.inf)
-        np.minimum.at(newest, owner, self.ages[mine])
+        newest = np.zeros(len(self.last))
+        newest[self.owners] = self.ages  # in order of settlement: that of the newest stands last
         back = (self.ages[mine] - newest[owner]) / self.interval[owner]
         place = np.rint(back).astype(np.int64)
         # Venues stamp settlements up to seconds late.
@@ -242,9 +242,7 @@ class _Past(NamedTuple):
     errors: ForecastErrors | None
 
 
-def _past_errors(
-    histories: FundingHistories, found: _Forecasts, believed: FundingForecast
-) -> list[_Past]:
+def _past_errors(histories: FundingHistories, found: _Forecasts, believed: FundingForecast) -> list[_Past]:
     """Past errors of the mean rate over as many settlements as lie ahead, together for each interval."""
     past = []
     for interval in np.unique(histories.interval).tolist():

@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
-import pandas as pd
 
 from allocator.errors import Problem
 from allocator.market.exposures import Reference
+from allocator.market.observed import Newest, Row
 from allocator.market.sense import check_amount
 from allocator.market.types import Instrument, Positions, Prices
-from allocator.market.universe import Findings, Listing, newest_values
+from allocator.market.universe import Findings, Listing
 from models.arrays import Vector
-from models.contracts import unrealised_pnl_settle, usd_per_contract
+from models.contracts import unrealised_pnl_settle, usd_per_contracts
 
 
 def current_prices(
-    listings: list[Listing], instruments: tuple[Instrument, ...], table: pd.DataFrame, reference: Reference
+    listings: list[Listing], instruments: tuple[Instrument, ...], newest: Newest, reference: Reference
 ) -> Prices:
-    """Newest marks (n,) of a prices table with their USD values; a currency without one is a problem."""
-    marks, stamps = newest_values(table, "price"), newest_values(table, "time")
-    mark = np.array([marks[listing.key] for listing in listings], dtype=float)
+    """Newest marks (n,) with their USD values; a currency without one is a problem."""
+    times = newest.times["prices"]
+    mark = np.array([newest.prices[listing.key] for listing in listings], dtype=float)
     quote = np.array([reference.of(i.index_currency, i.key) for i in instruments])
     quote = np.where(np.isfinite(quote), quote, 1.0)  # a missing quote is already a problem
-    usd = [
-        usd_per_contract(i.contract, float(m), float(q))
-        for i, m, q in zip(instruments, mark, quote, strict=True)
-    ]
-    times = tuple(
-        pd.Timestamp(time).to_pydatetime() for time in (stamps[listing.key] for listing in listings)
-    )
-    return Prices(mark, quote, np.array(usd), times)
+    usd = usd_per_contracts([i.contract for i in instruments], mark, quote)
+    return Prices(mark, quote, usd, tuple(times[listing.key] for listing in listings))
 
 
 def current_positions(
-    table: pd.DataFrame,
+    rows: Sequence[Row],
     instruments: tuple[Instrument, ...],
     prices: Prices,
     findings: Findings,
@@ -42,7 +38,7 @@ def current_positions(
     place = {(i.exchange, i.account, i.symbol): k for k, i in enumerate(instruments)}
     n = len(instruments)
     contracts, buys, sells, unrealised = np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n)
-    for row in table.to_dict("records"):
+    for row in rows:
         if row["contracts"] == 0 and row["open_buy_contracts"] == 0 and row["open_sell_contracts"] == 0:
             continue
         key = (row["venue"], row["account"], row["symbol"])

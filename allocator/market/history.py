@@ -5,7 +5,7 @@ Prices stand side by side, settlements one behind the other; what was known at s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from allocator.market.types import Index
+from allocator.market.types import Index, Matrix
 from models.arrays import Vector
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -26,8 +26,8 @@ Times = NDArray[np.datetime64]
 class Settlements:
     """Rows of `funding` (R,), one instrument after another, in order of settlement, then of when known.
 
-    Those of the instrument at `places[key]` stand at [starts[place], starts[place + 1]). `known` and `settled`
-    are microseconds since 1970 in UTC, `rate` is per interval of `hours`.
+    Those of the instrument at `places[key]` stand at [starts[place], starts[place + 1]). `known` and
+    `settled` are microseconds since 1970 in UTC, `rate` is per interval of `hours`.
     """
 
     places: Mapping[Key, int]
@@ -105,33 +105,72 @@ def _us(times: pd.Series) -> Times:
     return np.asarray(times.dt.tz_convert(None).to_numpy().astype("datetime64[us]"))
 
 
-def side_by_side(prices: pd.DataFrame) -> pd.DataFrame:
-    """A `prices` table with one row a time, one column per (venue, symbol); NaN where there is none."""
-    return prices.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
+@dataclass(frozen=True)
+class Grid:
+    """Prices side by side (T, n): a row a time, in microseconds since 1970, NaN where there is no price.
+
+    `places` is the column of each (venue, symbol).
+    """
+
+    times: Index
+    places: Mapping[Key, int]
+    values: Matrix
+
+    @classmethod
+    def of(cls, prices: pd.DataFrame) -> Grid:
+        """A `prices` table by time and symbol."""
+        table = prices.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
+        columns = [(str(key[0]), str(key[1])) for key in table.columns.to_list()]
+        times = _us(pd.Series(table.index)).astype(np.int64)
+        return cls(times, {key: k for k, key in enumerate(columns)}, table.to_numpy(dtype=float))
+
+    def between(self, after: datetime, until: datetime) -> Grid:
+        """Of times in (after, until]."""
+        first, last = (int(np.searchsorted(self.times, us_of(t), side="right")) for t in (after, until))
+        return Grid(self.times[first:last], self.places, self.values[first:last])
+
+    @property
+    def step_hours(self) -> float:
+        """Usual hours between rows, NaN for a single row."""
+        return float(np.median(np.diff(self.times))) / 3.6e9 if len(self.times) > 1 else float("nan")
+
+    def columns(self, keys: Sequence[Key | None]) -> Matrix:
+        """Prices (T, m) of `keys`, NaN of one that is not here; 1 where None is asked for."""
+        asked = [self.places.get(key, -1) if key is not None else -1 for key in keys]
+        found = self.values[:, asked]
+        for k, key in enumerate(keys):
+            if key is None or asked[k] < 0:
+                found[:, k] = 1.0 if key is None else np.nan
+        return found
+
+    def evenly(self, keys: Collection[Key]) -> Grid:
+        """Rows that have a price of any of `keys`, and empty ones where a step between them has none.
+
+        A time without any price is a gap, not a longer step.
+        """
+        mine = [self.places[key] for key in keys if key in self.places]
+        there = np.isfinite(self.values[:, mine]).any(axis=1)
+        kept = self if there.all() else Grid(self.times[there], self.places, self.values[there])
+        apart = np.diff(kept.times)
+        if not apart.size or (apart == apart[0]).all():
+            return kept
+        step = int(np.median(apart))
+        row, off = np.divmod(kept.times - kept.times[0], step)
+        if off.any():
+            return kept
+        values = np.full((int(row[-1]) + 1, self.values.shape[1]), np.nan)
+        values[row] = kept.values
+        return Grid(kept.times[0] + step * np.arange(len(values)), self.places, values)
 
 
 @dataclass(frozen=True)
 class History:
-    """The `prices` and `funding` of a whole history: `prices` as `side_by_side` gives them."""
+    """The `prices` and `funding` of a whole history, arranged."""
 
-    prices: pd.DataFrame
+    prices: Grid
     funding: Settlements
 
     @classmethod
     def of(cls, tables: Mapping[str, pd.DataFrame]) -> History:
         """Arrange a snapshot's tables."""
-        return cls(side_by_side(tables["prices"]), settlements(tables["funding"]))
-
-    def grid(self, after: datetime, until: datetime, venue: str | None = None) -> pd.DataFrame:
-        """Prices of times in (after, until], as `side_by_side` of those rows of the table alone."""
-        times = pd.DatetimeIndex(self.prices.index)
-        first, last = (int(times.searchsorted(pd.Timestamp(t), side="right")) for t in (after, until))
-        values = self.prices.to_numpy()[first:last]
-        mine = np.arange(values.shape[1])
-        if venue is not None:
-            mine = np.flatnonzero(self.prices.columns.get_level_values(0) == venue)
-        there = ~np.isnan(values[:, mine])
-        kept, rows = mine[there.any(axis=0)], np.flatnonzero(there.any(axis=1))
-        return pd.DataFrame(
-            values[np.ix_(rows, kept)], index=times[first:last][rows], columns=self.prices.columns[kept]
-        )
+        return cls(Grid.of(tables["prices"]), settlements(tables["funding"]))

@@ -4,47 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from allocator.errors import Problem
 from allocator.market.exposures import Reference
+from allocator.market.history import Key
+from allocator.market.observed import Newest, Row, Tiers
 from allocator.market.rules import convex_brackets
 from allocator.market.types import Instrument, Market
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.margin_rules import needs_tiers
-from allocator.snapshot.tiers import TIER_COLUMNS, StatedTiers, stated_tiers
+from models.arrays import Vector
 from models.contracts import Contract, usd_per_contract
 from models.margin import Brackets, leverage_cap_usd
 
 if TYPE_CHECKING:
     from allocator.venues.fill import FromTable
 
-Key = tuple[str, str]
-Tiers = Mapping[Key, StatedTiers]
 
-
-def newest_tiers(table: pd.DataFrame) -> Tiers:
-    """The newest tiers of every symbol, as its venue states them."""
-    last = table.groupby(["venue", "symbol"])["time"].transform("max")
-    rows = table[table["time"] == last].sort_values("tier")
-    return {(str(v), str(s)): _stated(group) for (v, s), group in rows.groupby(["venue", "symbol"])}
-
-
-def _stated(rows: pd.DataFrame) -> StatedTiers:
-    return stated_tiers({name: rows[name].to_numpy(dtype=float) for name in TIER_COLUMNS})
+def tier_scales(listings: list[Listing], newest: Newest, reference: Reference) -> Vector:
+    """USD (n,) of one unit that each instrument's tiers are stated in: 1, or a contract at the mark."""
+    scales = np.ones(len(listings))
+    for k, listing in enumerate(listings):
+        stated = newest.tiers.get(listing.key)
+        if stated is not None and stated.in_contracts:
+            quote = reference.of(listing.row["index_currency"], f"{listing.venue} {listing.symbol}")
+            scales[k] = usd_per_contract(_contract(listing.row), newest.prices[listing.key], quote)
+    return scales
 
 
 def tiers_in_usd(
     loaded: LoadedScenario,
     listings: list[Listing],
     tiers: Tiers,
-    marks: Mapping[Key, float],
-    reference: Reference,
+    scales: Vector,
     from_tables: Mapping[Key, FromTable],
+    findings: Findings,
 ) -> Mapping[Key, Brackets]:
     """Each instrument's tiers in USD: contracts at the mark, as positions are.
 
@@ -52,7 +50,7 @@ def tiers_in_usd(
     deductions at a venue whose tiers are marginal are a problem; deductions where there are none, a notice.
     """
     found: dict[Key, Brackets] = {}
-    for listing in listings:
+    for listing, scale in zip(listings, scales.tolist(), strict=True):
         stated = tiers.get(listing.key)
         rules = loaded.scenario.venues[listing.venue].margin
         if stated is None or not needs_tiers(rules, listing.row["asset"]):
@@ -64,15 +62,11 @@ def tiers_in_usd(
                 f"{where}: its margin_tiers have no deductions; write deduction_usd (and caps in USD), or "
                 f"{path}: whole_position where a rate counts for the whole position"
             )
-            reference.findings.problems.append(Problem(loaded.origin(path), message))
+            findings.problems.append(Problem(loaded.origin(path), message))
         of_table = (use := from_tables.get(listing.key)) is not None and use.tiers is not None
         if whole and stated.deducted and not of_table and stated.brackets.deductions_usd.any():
             message = f"{where}: deduction_usd of its margin_tiers is not used: {path} is whole_position"
-            reference.findings.notices.append(message)
-        scale = 1.0
-        if stated.in_contracts:
-            quote = reference.of(listing.row["index_currency"], where)
-            scale = usd_per_contract(_contract(listing.row), float(marks[listing.key]), quote)
+            findings.notices.append(message)
         found[listing.key] = _scaled(stated.brackets, scale)
     return found
 
@@ -153,7 +147,7 @@ def _largest(
         return np.inf
 
 
-def _contract(row: Mapping[str, Any]) -> Contract:
+def _contract(row: Row) -> Contract:
     return Contract(
         kind=row["kind"],
         contract_size=Decimal(row["contract_size"]),

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from allocator.market.universe import Findings
 
 T = TypeVar("T")
+_PRINTS = 1024
 
 
 class Memory:
@@ -25,6 +26,7 @@ class Memory:
     def __init__(self, size: int = 16) -> None:
         self._size = size
         self._kept: dict[str, OrderedDict[Hashable, tuple[Any, list[str], object]]] = {}
+        self._prints: OrderedDict[int, tuple[object, Hashable]] = OrderedDict()
 
     def stage(self, name: str, findings: Findings, make: Callable[[Findings], T], *inputs: object) -> T:
         """What `make` returns for these inputs, computed only where it is not remembered.
@@ -34,7 +36,7 @@ class Memory:
         if self._size == 0:
             return make(findings)
         kept = self._kept.setdefault(name, OrderedDict())
-        key = _key(inputs)
+        key = tuple(map(self._key, inputs))
         if key in kept:
             kept.move_to_end(key)
             result, notices, _ = kept[key]
@@ -51,16 +53,34 @@ class Memory:
                 kept.popitem(last=False)
         return made
 
+    def _key(self, value: object) -> Hashable:
+        if value is None or isinstance(value, str | int | float | bool | datetime):
+            return type(value), value
+        if isinstance(value, np.ndarray):
+            return value.shape, str(value.dtype), value.tobytes()
+        if isinstance(value, BaseModel) or _is_models(value):
+            return self._print_of(value)
+        if type(value) is tuple:  # one of named fields is a thing of its own
+            return tuple(map(self._key, value))
+        return "identity", id(value)
 
-def _key(value: object) -> Hashable:
-    if isinstance(value, BaseModel):
-        return type(value), value.model_dump_json()
-    if value is None or isinstance(value, str | int | float | bool | datetime):
-        return type(value), value
-    if isinstance(value, np.ndarray):
-        return value.shape, str(value.dtype), value.tobytes()
-    if type(value) is tuple:  # one of named fields is a thing of its own
-        return tuple(_key(item) for item in value)
-    if isinstance(value, Mapping) and all(isinstance(item, BaseModel) for item in value.values()):
-        return tuple((name, _key(item)) for name, item in value.items())
-    return "identity", id(value)
+    def _print_of(self, value: object) -> Hashable:
+        """The content of a scenario's part, read once while that part is about: parts never change."""
+        known = self._prints.get(id(value))
+        if known is not None:
+            return known[1]
+        found: Hashable
+        if isinstance(value, BaseModel):
+            found = type(value), value.model_dump_json()
+        else:
+            assert isinstance(value, Mapping)
+            found = tuple((name, self._print_of(item)) for name, item in value.items())
+        # The part is kept too, so that its identity stays its own.
+        self._prints[id(value)] = (value, found)
+        if len(self._prints) > _PRINTS:
+            self._prints.popitem(last=False)
+        return found
+
+
+def _is_models(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(item, BaseModel) for item in value.values())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from allocator.errors import Problem
-from allocator.market.exposures import USD, Holdings
+from allocator.market.exposures import USD
 from allocator.market.types import Account, Index, Instrument, Pocket
 from allocator.market.universe import Findings
 from allocator.scenario.schema import Scenario
@@ -36,13 +37,13 @@ class Names:
         cls,
         scenario: Scenario,
         instruments: tuple[Instrument, ...],
-        held: Holdings,
+        held: Collection[str],
         pockets: tuple[Pocket, ...],
     ) -> Names:
-        """The identities that a scenario's instruments, holdings and balances name."""
+        """The identities that a scenario's instruments, assets held outside and balances name."""
         currencies = tuple(scenario.forecasts.currencies.daily_volatility)
         coins = {p.currency for p in pockets} - set(currencies) - {USD}
-        assets = tuple(sorted({i.asset for i in instruments} | set(held.assets) | coins))
+        assets = tuple(sorted({i.asset for i in instruments} | set(held) | coins))
         accounts = tuple(Account(name, v.exchange or name, v.account) for name, v in scenario.venues.items())
         venue = {account.name: k for k, account in enumerate(accounts)}
         pocket = {p.key: k for k, p in enumerate(pockets)}

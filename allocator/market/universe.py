@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from allocator.errors import DataError, Problem
+from allocator.market.history import Key
+from allocator.market.observed import INDEX, Newest, Row
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.margin_rules import needs_tiers
 from allocator.scenario.schema import Instruments, Scenario
 
 if TYPE_CHECKING:
     from allocator.venues.fill import FromTable
-
-INDEX = "index"  # the `venue` of reference prices in the prices table
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Listing:
     symbol: str
     selection: str
     settings: Instruments
-    row: Mapping[str, Any]
+    row: Row
 
     @property
     def key(self) -> tuple[str, str]:
@@ -42,7 +42,7 @@ class Listing:
         return expiry_of(self.row)
 
 
-def expiry_of(row: Mapping[str, Any]) -> datetime | None:
+def expiry_of(row: Row) -> datetime | None:
     """When the contract of a row of `instruments` settles; None for a perpetual."""
     expiry = row.get("expiry")
     return None if expiry is None or pd.isna(expiry) else pd.Timestamp(expiry).to_pydatetime()
@@ -61,56 +61,18 @@ class Findings:
             raise DataError(self.problems)
 
 
-def known(tables: dict[str, pd.DataFrame], as_of: datetime) -> dict[str, pd.DataFrame]:
-    """The rows of every table that were known at `as_of`, oldest first."""
-    return {name: _known(table, as_of) for name, table in tables.items()}
+Chosen = tuple[str, str, str]  # the selection, exchange and symbol of an instrument that takes part
 
 
-def _known(table: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    times = table["time"]
-    if not times.is_monotonic_increasing:
-        return table[times <= as_of].sort_values("time", kind="stable")
-    # One that is all known and in order stays the same object: what rests on it is remembered.
-    count = int(times.searchsorted(pd.Timestamp(as_of), side="right"))
-    return table if count == len(table) else table.iloc[:count]
-
-
-def newest(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The newest row of each key, indexed by it."""
-    return table.drop_duplicates(keys, keep="last").set_index(keys)
-
-
-def newest_values(table: pd.DataFrame, column: str) -> dict[tuple[str, str], Any]:
-    """One column of the newest row of each venue and symbol of a table in order of time."""
-    last = table.drop_duplicates(["venue", "symbol"], keep="last")
-    return dict(zip(zip(last["venue"], last["symbol"], strict=True), last[column], strict=True))
-
-
-def listed_rows(instruments: pd.DataFrame) -> Mapping[tuple[str, str], Mapping[str, Any]]:
-    """The newest row of each instrument of a table in order of time, by exchange and symbol."""
-    listed = instruments.drop_duplicates(["venue", "symbol"], keep="last")
-    return {
-        (str(record["venue"]), str(record["symbol"])): {str(name): value for name, value in record.items()}
-        for record in listed.to_dict("records")
-    }
-
-
-def select(
-    loaded: LoadedScenario,
-    tables: dict[str, pd.DataFrame],
-    as_of: datetime,
-    findings: Findings,
-    from_tables: Mapping[tuple[str, str], FromTable],
-    rows: Mapping[tuple[str, str], Mapping[str, Any]],
-) -> list[Listing]:
+def select(loaded: LoadedScenario, newest: Newest, findings: Findings) -> tuple[Chosen, ...]:
     """Every instrument that takes part, in the order of venues in the scenario, then symbols.
 
-    `rows` are the newest of each instrument by exchange and symbol. An instrument whose data are missing or
-    stale is dropped with a notice where its selection says ``on_missing: drop``, and is a problem otherwise.
+    An instrument whose data are missing or stale is dropped with a notice where its selection says
+    ``on_missing: drop``, and is a problem otherwise.
     """
-    scenario = loaded.scenario
-    lacks = _data_check(scenario, tables, as_of, from_tables)
-    chosen: list[Listing] = []
+    scenario, rows = loaded.scenario, newest.terms
+    lacks = _data_check(scenario, newest)
+    chosen: list[Chosen] = []
     for name, selection in scenario.instruments.items():
         exchange = scenario.venues[selection.venue].exchange or selection.venue
         source = loaded.origin(f"instruments.{name}.symbols")
@@ -119,12 +81,12 @@ def select(
             findings.notices.append(
                 f"instruments.{name} selects nothing: no such contract of {exchange} is listed"
             )
+        margin = scenario.venues[selection.venue].margin
         for symbol in symbols:
             row = rows[exchange, symbol]
-            tiered = needs_tiers(scenario.venues[selection.venue].margin, str(row["asset"]))
-            reason = lacks(exchange, symbol, row, tiered)
+            reason = lacks(exchange, symbol, row, needs_tiers(margin, str(row["asset"])))
             if reason is None:
-                chosen.append(Listing(selection.venue, exchange, symbol, name, selection, row))
+                chosen.append((name, exchange, symbol))
             elif selection.on_missing == "drop":
                 findings.notices.append(f"{selection.venue} {symbol} dropped: {reason}")
             else:
@@ -133,7 +95,18 @@ def select(
     order = {venue: position for position, venue in enumerate(scenario.venues)}
     if not chosen and not findings.problems:
         findings.problems.append(Problem(loaded.origin("instruments"), "no instrument is left"))
-    return sorted(chosen, key=lambda listing: (order[listing.venue], listing.symbol))
+    place = {name: order[selection.venue] for name, selection in scenario.instruments.items()}
+    return tuple(sorted(chosen, key=lambda item: (place[item[0]], item[2])))
+
+
+def listings_of(
+    selections: Mapping[str, Instruments], terms: Mapping[Key, Row], chosen: tuple[Chosen, ...]
+) -> list[Listing]:
+    """The chosen instruments with their rows."""
+    return [
+        Listing(selections[name].venue, exchange, symbol, name, selections[name], terms[exchange, symbol])
+        for name, exchange, symbol in chosen
+    ]
 
 
 def _symbols(
@@ -141,7 +114,7 @@ def _symbols(
     name: str,
     selection: Instruments,
     exchange: str,
-    rows: Mapping[tuple[str, str], Mapping[str, Any]],
+    rows: Mapping[Key, Row],
     source: str,
     findings: Findings,
 ) -> list[str]:
@@ -171,16 +144,9 @@ def _symbols(
     return symbols
 
 
-def _data_check(
-    scenario: Scenario,
-    tables: dict[str, pd.DataFrame],
-    as_of: datetime,
-    from_tables: Mapping[tuple[str, str], FromTable],
-) -> Callable[[str, str, Mapping[str, Any], bool], str | None]:
+def _data_check(scenario: Scenario, newest: Newest) -> Callable[[str, str, Row, bool], str | None]:
     """A function that says what an instrument lacks, or None."""
-    limits = scenario.snapshot.max_age
-    names: tuple[str, ...] = ("prices", "funding", "margin_tiers", "books")
-    times = {name: newest_values(tables[name], "time") for name in names if name in tables}
+    limits, as_of, times = scenario.snapshot.max_age, newest.as_of, newest.times
     ages: dict[str, float] = {
         "prices": limits.prices,
         "funding": limits.funding,
@@ -189,8 +155,10 @@ def _data_check(
     if scenario.objective.impact.model == "book":
         ages["books"] = limits.books
 
-    def lacks(exchange: str, symbol: str, row: Mapping[str, Any], tiered: bool) -> str | None:
-        if (reason := _too_old("instruments", row["time"], as_of, limits.instruments)) is not None:
+    def lacks(exchange: str, symbol: str, row: Row, tiered: bool) -> str | None:
+        key = (exchange, symbol)
+        listed = times["instruments"][key]
+        if (reason := _too_old("instruments", listed, as_of, limits.instruments)) is not None:
             return reason
         expiry = expiry_of(row)
         if (reason := _too_short(expiry, as_of, scenario.horizons.decision)) is not None:
@@ -198,13 +166,13 @@ def _data_check(
         for name, limit in ages.items():
             if (name == "margin_tiers" and not tiered) or (name == "funding" and expiry is not None):
                 continue
-            given = from_tables.get((exchange, symbol)) if name == "margin_tiers" else None
-            if (exchange, symbol) not in times[name]:
+            given = newest.from_tables.get(key) if name == "margin_tiers" else None
+            if key not in times[name]:
                 return f"no row in {name}" + _nor_in(given)
             # Tables of the package are always older than a month: their age is a notice, not a fault.
             if given is not None and given.tiers is not None:
                 continue
-            if (reason := _too_old(name, times[name][(exchange, symbol)], as_of, limit)) is not None:
+            if (reason := _too_old(name, times[name][key], as_of, limit)) is not None:
                 return reason
         reference = (INDEX, f"{row['asset']}/USD")
         if reference not in times["prices"]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from allocator.market.instruments import Key
+from allocator.market.history import Key
 from allocator.market.types import Market
 from allocator.orders.order_list import Order
 from allocator.orders.outcome import Measured
