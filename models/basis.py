@@ -139,7 +139,7 @@ def clipped_levels(levels: ArrayLike, limit_sds: float) -> Vector:
     values, limit = np.asarray(levels, dtype=np.float64), float(positive("limit_sds", limit_sds))
     if values.ndim not in (1, 2) or bool(np.isinf(values).any()):
         raise ValueError(f"levels {values.shape}: give a column per basis, NaN where missing")
-    columns = values.reshape(len(values), -1)
+    columns = values if values.ndim == 2 else values[:, np.newaxis]
     middle = column_medians(columns)
     scale = column_medians(np.abs(columns - middle)) / _MAD_PER_SD
     reach = np.where(scale > 0.0, limit * scale, np.inf)

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from sklearn.covariance import EmpiricalCovariance
 
 from allocator.market.forecast import Known, asset_covariance, basis_risk, risk_model
-from allocator.market.history import Grid
 from allocator.market.funding import funding_forecast, funding_histories
+from allocator.market.history import Grid
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts, FundingForecast
 from models.covariance import variance_by_source
@@ -244,8 +244,10 @@ def test_a_gap_of_hours_is_no_change_of_an_hour():
     times = PRICES["time"]
     gap = (times > NOW - timedelta(days=60)) & (times < NOW - timedelta(days=56))
     grid = known(PRICES[~gap]).grid(120 * 24.0)
-    assert len(grid) == 120 * 24
-    assert grid.isna().all(axis=1).sum() == 95
+    evenly = grid.evenly(list(grid.places))
+    assert len(evenly.values) == 120 * 24
+    assert np.isnan(evenly.values).all(axis=1).sum() == 95
+    assert evenly.step_hours == 1.0
 
 
 def test_thin_basis_is_a_problem():

@@ -7,14 +7,11 @@ the first choice on, beside the settings as they stand and the candidate that hi
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import pandas as pd
-from pydantic import ValidationError
 
 from allocator.backtests.decide import allocator
 from allocator.backtests.engine import Span, walk_settings
@@ -23,9 +20,10 @@ from allocator.backtests.summary import daily_pnl
 from allocator.backtests.walks import Walk
 from allocator.errors import DataError, Problem, ScenarioError
 from allocator.result import Json, number, usd
-from allocator.scenario.load import LoadedScenario
+from allocator.scenario.load import LoadedScenario, with_values
 from allocator.scenario.merge import key_path
-from allocator.scenario.schema import Scenario
+from allocator.scenario.messages import node_at
+from allocator.scenario.source import from_plain
 
 SELECTED = "selected"
 _MOST = 200  # candidates: each walks the whole span
@@ -95,7 +93,8 @@ def candidates(loaded: LoadedScenario) -> dict[str, LoadedScenario]:
     wanted = loaded.scenario.backtest.select
     if wanted is None:
         return {}
-    source = loaded.origin("backtest.select.grid")
+    source, grid = loaded.origin("backtest.select.grid"), node_at(loaded.tree, ("backtest", "select", "grid"))
+    assert grid is not None
     found, problems = {}, list[Problem]()
     combinations = list(product(*wanted.grid.values()))
     if len(combinations) > _MOST:
@@ -106,29 +105,17 @@ def candidates(loaded: LoadedScenario) -> dict[str, LoadedScenario]:
     for values in combinations:
         chosen = dict(zip(wanted.grid, values, strict=True))
         name = ", ".join(f"{key}={value}" for key, value in chosen.items())
+        nodes = {key_path(key) or (key,): from_plain(value, grid.origin) for key, value in chosen.items()}
         try:
-            found[name] = _with(loaded, chosen)
-        except ValidationError as error:
+            found[name] = with_values(loaded, nodes)
+        except ScenarioError as error:
             problems += [
-                Problem(source, f"backtest.select.grid, {name}: {'.'.join(map(str, e['loc']))}: {e['msg']}")
-                for e in error.errors()
+                Problem(source, f"backtest.select.grid, {name}: {problem.message}")
+                for problem in error.problems
             ]
     if problems:
         raise ScenarioError(list(dict.fromkeys(problems)))
     return found
-
-
-def _with(loaded: LoadedScenario, values: Mapping[str, Any]) -> LoadedScenario:
-    """The scenario with other values at dotted keys, validated as if written so."""
-    document: dict[str, Any] = copy.deepcopy(dict(loaded.document))
-    document["as_of"] = loaded.scenario.as_of
-    for key, value in values.items():
-        *folders, last = key_path(key) or (key,)
-        place = document
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = value
-    return replace(loaded, scenario=Scenario.model_validate(document, strict=True), document=document)
 
 
 def select(loaded: LoadedScenario, records: Records, span: Span) -> Selection:

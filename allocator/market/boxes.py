@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -95,36 +94,25 @@ def _per_selection(
     loaded: LoadedScenario, listings: list[Listing], instruments: tuple[Instrument, ...], previous: Vector
 ) -> list[Box]:
     """Leverage brackets, caps and flags, one box for each entry of `instruments` that states them."""
-
-    def cap(i: int) -> float | None:
-        return instruments[i].largest_usd
-
-    def own_cap(i: int) -> float | None:
-        return listings[i].settings.max_position
-
-    def flagged(flag: str) -> Callable[[int], float | None]:
-        return lambda i: 0.0 if getattr(listings[i].settings, flag) else None
-
-    boxes = []
-    for name in dict.fromkeys(listing.selection for listing in listings):
-        rows = [i for i, listing in enumerate(listings) if listing.selection == name]
-        for key, kind, bound in (
-            ("leverage", "bracket_cap", cap),
-            ("max_position", "position", own_cap),
-            ("no_trade", "no_trade", flagged("no_trade")),
-            ("reduce_only", "reduce_only", flagged("reduce_only")),
-        ):
-            lower, upper = np.full(len(listings), -np.inf), np.full(len(listings), np.inf)
-            for i in rows:
-                value = bound(i)
-                if value is None:
-                    continue
-                if kind == "no_trade":
-                    lower[i] = upper[i] = previous[i]
-                elif kind == "reduce_only":
-                    lower[i], upper[i] = min(previous[i], 0.0), max(previous[i], 0.0)
-                else:
-                    lower[i], upper[i] = -value, value
+    boxes, n = [], len(listings)
+    members: dict[str, list[int]] = {}
+    for i, listing in enumerate(listings):
+        members.setdefault(listing.selection, []).append(i)
+    for name, mine in members.items():
+        rows, settings = np.array(mine), listings[mine[0]].settings
+        held = previous[rows]
+        largest = np.array([instruments[i].largest_usd for i in mine])
+        bounds = [("leverage", "bracket_cap", -largest, largest)]
+        if settings.max_position is not None:
+            own = np.full(len(mine), settings.max_position)
+            bounds.append(("max_position", "position", -own, own))
+        if settings.no_trade:
+            bounds.append(("no_trade", "no_trade", held, held))
+        if settings.reduce_only:
+            bounds.append(("reduce_only", "reduce_only", np.minimum(held, 0.0), np.maximum(held, 0.0)))
+        for key, kind, least, most in bounds:
+            lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
+            lower[rows], upper[rows] = least, most
             path = f"instruments.{name}.{key}"
             boxes.append(Box(path, kind, loaded.origin(path), lower, upper))
     return boxes

@@ -246,7 +246,7 @@ def _listed(site: _Site) -> _Listed:
     listings = site.stage(
         "listings",
         lambda _: listings_of(scenario.instruments, newest.terms, chosen),
-        *(chosen, newest.terms, scenario.instruments),
+        *("\n".join(" ".join(item) for item in chosen), newest.terms, scenario.instruments),
     )
     if loaded.tables:
         _report_tables(loaded, site.observed, listings, findings)

@@ -136,11 +136,12 @@ class Grid:
 
     def columns(self, keys: Sequence[Key | None]) -> Matrix:
         """Prices (T, m) of `keys`, NaN of one that is not here; 1 where None is asked for."""
-        asked = [self.places.get(key, -1) if key is not None else -1 for key in keys]
-        found = self.values[:, asked]
-        for k, key in enumerate(keys):
-            if key is None or asked[k] < 0:
-                found[:, k] = 1.0 if key is None else np.nan
+        found = np.full((len(self.times), len(keys)), np.nan)
+        there = {k: self.places[key] for k, key in enumerate(keys) if key is not None and key in self.places}
+        found[:, np.array(list(there), dtype=np.int64)] = self.values[
+            :, np.array(list(there.values()), dtype=np.int64)
+        ]
+        found[:, np.array([key is None for key in keys], dtype=np.bool_)] = 1.0
         return found
 
     def evenly(self, keys: Collection[Key]) -> Grid:

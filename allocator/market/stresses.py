@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from allocator.market.types import Index, Instrument, Pocket, Stresses
 from allocator.scenario.schema import Stress
-from models.arrays import Vector
+from models.arrays import BoolVector, Vector
 from models.stress import (
     ShockedContract,
     adverse_funding_loss,
@@ -34,10 +34,10 @@ def stress_arrays(
     funding_interval: Vector,
 ) -> Stresses:
     """All stresses, with row 0 the unshocked present."""
-    rows = {NOW: Stress(), **stresses}
+    rows, contracts = {NOW: Stress(), **stresses}, _Contracts.of(instruments)
     pnl, size_loss, notional, deduction, bend, factor, haircuts = [], [], [], [], [], [], []
     for stress in rows.values():
-        shock = _shock(stress, instruments, currencies)
+        shock = _shock(stress, contracts, currencies)
         gain = pnl_per_usd(shock)
         # The most settlements that a window of this length can hold, whatever the hour.
         settlements = np.ceil(stress.funding_at_cap / funding_interval).astype(np.int64)
@@ -72,18 +72,52 @@ def scaled_tiers(stresses: Stresses, whole_position: NDArray[np.bool_]) -> Stres
     return replace(stresses, deduction=np.where(whole_position, stresses.notional, stresses.deduction))
 
 
-def _shock(
-    stress: Stress, instruments: tuple[Instrument, ...], currencies: tuple[str, ...]
-) -> ShockedContract:
-    def returns(names: list[str]) -> Vector:
-        return np.array([_return(stress, name, currencies) for name in names], dtype=float)
+class _Named(NamedTuple):
+    """Names that instruments share, and which each has (n,): a stress is asked once for each name."""
+
+    names: list[str]
+    of: Index
+
+    @classmethod
+    def each(cls, names: Iterable[str]) -> _Named:
+        places: dict[str, int] = {}
+        of = [places.setdefault(name, len(places)) for name in names]
+        return cls(list(places), np.array(of, dtype=np.int64))
+
+    def values(self, value: Callable[[str], float]) -> Vector:
+        return np.array([value(name) for name in self.names], dtype=float)[self.of]
+
+
+class _Contracts(NamedTuple):
+    """What stresses ask of instruments (n,)."""
+
+    inverse: BoolVector
+    asset: _Named
+    venue: _Named
+    quote: _Named
+    settlement: _Named
+
+    @classmethod
+    def of(cls, instruments: tuple[Instrument, ...]) -> _Contracts:
+        return cls(
+            np.array([i.contract.kind == "inverse" for i in instruments], dtype=np.bool_),
+            _Named.each(i.asset for i in instruments),
+            _Named.each(i.venue for i in instruments),
+            _Named.each(i.index_currency for i in instruments),
+            _Named.each(i.settlement_currency for i in instruments),
+        )
+
+
+def _shock(stress: Stress, contracts: _Contracts, currencies: tuple[str, ...]) -> ShockedContract:
+    def returned(name: str) -> float:
+        return _return(stress, name, currencies)
 
     return ShockedContract(
-        inverse=np.array([i.contract.kind == "inverse" for i in instruments]),
-        asset_return=returns([i.asset for i in instruments]),
-        basis_gap=np.array([stress.basis.get(i.venue, 0.0) for i in instruments], dtype=float),
-        index_return=returns([i.index_currency for i in instruments]),
-        settlement_return=returns([i.settlement_currency for i in instruments]),
+        inverse=contracts.inverse,
+        asset_return=contracts.asset.values(returned),
+        basis_gap=contracts.venue.values(lambda venue: stress.basis.get(venue, 0.0)),
+        index_return=contracts.quote.values(returned),
+        settlement_return=contracts.settlement.values(returned),
     )
 
 

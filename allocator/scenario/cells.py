@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from allocator.errors import Problem, ScenarioError
 from allocator.scenario.emit import flow_text
 from allocator.scenario.keys import Shape, dotted
-from allocator.scenario.load import Asked, Files, LoadedScenario, read_chain, resolve
+from allocator.scenario.layers import Asked, Files, Merged, merged, names_a_table
+from allocator.scenario.load import LoadedScenario, Parts, read_chain, resolve, validated
 from allocator.scenario.merge import key_path
 from allocator.scenario.rows import Row, rows_of, shape_of, shown
 from allocator.scenario.source import Node, Origin, plain
 from allocator.scenario.sweep import OVERLAY, Variant, sweep_block
 
 Value = float | str | bool | None
+_OVERLAYS = 64  # combinations of overlays whose merged trees are kept
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,37 @@ class Cells:
 
     def scenario(self, cell: Cell) -> LoadedScenario:
         """The scenario of one cell. Thousands of them together would fill the memory."""
-        return resolve(self.files, replace(self.asked, variant=cell.variant))
+        return self._variants.resolve(cell.variant)
+
+    @cached_property
+    def _variants(self) -> Variants:
+        return Variants(self.files, self.asked)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Without what was resolved: a worker resolves its own cells."""
+        return {name: value for name, value in vars(self).items() if name != "_variants"}
+
+
+class Variants:
+    """Variants of one scenario: of each only what it touches is merged and validated anew."""
+
+    def __init__(self, files: Files, asked: Asked) -> None:
+        self._files, self._asked, self._parts = files, asked, Parts()
+        self._merged: dict[tuple[tuple[str, Origin], ...], Merged] = {}
+
+    def resolve(self, variant: Variant) -> LoadedScenario:
+        """The scenario of a variant. Raises ScenarioError."""
+        asked = replace(self._asked, variant=variant)
+        if names_a_table(variant):
+            return resolve(self._files, asked)
+        overlays = variant.overlays
+        if overlays not in self._merged:
+            if len(self._merged) == _OVERLAYS:
+                self._merged.clear()
+            alone = replace(asked, variant=replace(variant, values=()))
+            self._merged[overlays] = merged(self._files, alone)
+        found = self._merged[overlays].with_values(variant)
+        return validated(self._files, asked, found, self._parts)
 
 
 def load_cells(
@@ -64,7 +97,7 @@ def load_cells(
         message = "no sweep; write what to vary, such as sweep: {grid: {limits.gross.max: [$8m, $9m]}}"
         raise ScenarioError([Problem(f"{files.main}:1", message)])
     rows = rows_of(block.tree, block.sweep, base)
-    found = tuple(_cells(rows, lambda variant: resolve(files, replace(asked, variant=variant)), describe))
+    found = tuple(_cells(rows, Variants(files, asked).resolve, describe))
     return Cells(base, found, files, asked)
 
 

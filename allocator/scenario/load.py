@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from allocator.errors import Problem, ScenarioError
-from allocator.scenario.checks import check, check_name
+from allocator.scenario.checks import check
 from allocator.scenario.emit import canonical_bytes, flow_text, resolved_yaml
 from allocator.scenario.keys import Shape, dotted, parse_dotted, scenario_shape
-from allocator.scenario.merge import (
-    DEFAULT,
-    LAYER_KEYS,
-    SET,
-    Notes,
-    apply_set,
-    check_overlays,
-    default_layer,
-    merge,
-    overlay_body,
-    overlay_order,
-    put,
-)
-from allocator.scenario.messages import problems_of
+from allocator.scenario.layers import Asked, Files, Merged, merged
+from allocator.scenario.merge import DEFAULT, SET, Notes, put
+from allocator.scenario.messages import node_at, problems_of
 from allocator.scenario.reference import json_schema, reference_markdown
 from allocator.scenario.schema import Scenario
 from allocator.scenario.source import KeyPath, Node, Origin, Plain, name_beside, plain, read_file, walk
-from allocator.scenario.sweep import NOTHING, Variant, sweep_block
+from allocator.scenario.sweep import NOTHING, sweep_block
 
 if TYPE_CHECKING:
     from allocator.venues.table import VenueTable
@@ -55,17 +45,31 @@ _TIMES = (("as_of",), ("backtest", "start"), ("backtest", "end"))
 class LoadedScenario:
     """A validated scenario with its merged values as written, and the origin of each.
 
-    `document` holds the values as written, `origins` the origin of each path (maps and lists too, and entries
-    removed with ``null``). `snapshot_folder` is None when no folder is named. `tables` holds the venue table
-    of each venue that names one.
+    `tree` holds the values as written, `removed` where entries were removed with ``null``. `snapshot_folder`
+    is None when no folder is named. `tables` holds the venue table of each venue that names one.
     """
 
     scenario: Scenario
-    document: dict[str, Plain]
-    origins: Mapping[KeyPath, Origin]
+    tree: Node
+    removed: Mapping[KeyPath, Origin]
     path: Path
     snapshot_folder: Path | None
     tables: Mapping[str, VenueTable] = field(default_factory=dict)
+
+    @property
+    def document(self) -> dict[str, Plain]:
+        """The values as written."""
+        return _document(self.tree)
+
+    @property
+    def origins(self) -> dict[KeyPath, Origin]:
+        """The origin of each path, of maps and lists too, and of entries that were removed."""
+        return {where: item.touched for where, item in walk(self.tree) if where} | dict(self.removed)
+
+    def stated(self, path: KeyPath) -> Origin | None:
+        """Where a path was set last, or an entry removed; None where nothing states it."""
+        item = node_at(self.tree, path) if path else None
+        return self.removed.get(path) if item is None else item.touched
 
     def origin(self, path: str | Sequence[str | int]) -> str:
         """``file.yaml:12``, ``--set`` or ``default`` for a key, dotted (``limits.btc.max``) or in parts.
@@ -73,13 +77,14 @@ class LoadedScenario:
         Files are named relative to the main scenario's folder. Raises KeyError for a key no scenario has.
         """
         parts = parse_dotted(path) if isinstance(path, str) else tuple(path)
-        if parts in self.origins:
-            return str(self.origins[parts])
+        stated = self.stated(parts)
+        if stated is not None:
+            return str(stated)
         shape: Shape | None = scenario_shape()
         for depth, part in enumerate(parts):
             named = shape is not None and (shape.entries is not None or isinstance(part, int))
             shape = None if shape is None else self._child(shape, parts[:depth], part)
-            if shape is None or (named and parts[: depth + 1] not in self.origins):
+            if shape is None or (named and self.stated(parts[: depth + 1]) is None):
                 raise KeyError(dotted(parts))
         return str(DEFAULT)
 
@@ -87,15 +92,6 @@ class LoadedScenario:
         if shape.kinds:
             shape = shape.kinds[self.scenario.limits[str(path[-1])].kind]
         return shape.child(part)
-
-
-@dataclass(frozen=True)
-class Files:
-    """The chain of files, the lowest base first, with the folder behind each file's name."""
-
-    trees: list[Node]
-    folders: Mapping[str, Path]
-    main: str
 
 
 def load_scenario(
@@ -114,31 +110,35 @@ def load_scenario(
     return resolve(files, Asked(Path(path), tuple(overlays), tuple(sets), snapshot))
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What is laid upon the file. `variant` comes last: its overlays, then its values by path."""
-
-    path: Path
-    overlays: tuple[str, ...] = ()
-    sets: tuple[str, ...] = ()
-    snapshot: Path | None = None
-    variant: Variant = NOTHING
-
-
 def resolve(files: Files, asked: Asked) -> LoadedScenario:
     """Merge and validate what was read. Raises ScenarioError with every problem found."""
-    path, snapshot = asked.path, asked.snapshot
-    tree, tables, notes = _with_tables(files, asked)
-    main = Origin(files.main, 1)
-    scenario, invalid = _validated(tree, main)
-    problems = [*notes.problems, *invalid, *check(tree, main)]
+    return validated(files, asked, merged(files, asked), Parts())
+
+
+def validated(files: Files, asked: Asked, found: Merged, known: Parts) -> LoadedScenario:
+    """Validate what was merged, parts of it that are `known` as they are. Raises ScenarioError."""
+    tree, main = found.tree, Origin(files.main, 1)
+    scenario, invalid = _validated(tree, main, known)
+    problems = [*found.notes.problems, *invalid, *check(tree, main)]
     if asked.variant == NOTHING:  # else it is the sweep that asks
         problems += sweep_block(files.trees).problems
     if problems or scenario is None:
         raise ScenarioError(sorted(dict.fromkeys(problems), key=_by_line))
-    origins = {where: item.touched for where, item in walk(tree) if where} | notes.removed
-    folder = snapshot if snapshot is not None else _snapshot_folder(scenario, tree, files)
-    return LoadedScenario(scenario, _document(tree), origins, path, folder, tables)
+    folder = asked.snapshot if asked.snapshot is not None else _snapshot_folder(scenario, tree, files)
+    return LoadedScenario(scenario, tree, found.notes.removed, asked.path, folder, found.tables)
+
+
+def with_values(loaded: LoadedScenario, values: Mapping[tuple[str, ...], Node]) -> LoadedScenario:
+    """The scenario with other values at some paths, validated as if written so. Raises ScenarioError."""
+    notes, tree = Notes(), loaded.tree
+    for path, value in values.items():
+        tree = put(tree, path, value, notes)
+    main = Origin(loaded.path.name, 1)
+    scenario, invalid = _validated(tree, main, Parts())
+    problems = [*notes.problems, *invalid, *check(tree, main)]
+    if problems or scenario is None:
+        raise ScenarioError(sorted(dict.fromkeys(problems), key=_by_line))
+    return replace(loaded, scenario=scenario, tree=tree, removed={**loaded.removed, **notes.removed})
 
 
 def show_origin(loaded: LoadedScenario) -> list[tuple[str, str, str]]:
@@ -187,64 +187,6 @@ def read_chain(path: Path) -> Files:
         name, where, named_at = name_beside(name, base.value), where.parent / base.value, str(base.origin)
 
 
-def _with_tables(files: Files, asked: Asked) -> tuple[Node, Mapping[str, VenueTable], Notes]:
-    """The merged scenario, its venue tables below every other layer, and what merging found."""
-    notes = Notes()
-    tree = _merged(files, asked, notes, default_layer())
-    entries = tree.entries().get("venues")
-    if entries is None or not any("table" in entry.entries() for entry in entries.entries().values()):
-        return tree, {}, notes
-    from allocator.venues.layer import named_tables, under  # only where a table is named: models take time
-
-    tables = named_tables(tree, files.folders)
-    # Merged again from the bottom: only now is known which tables lie there, for any layer may name one, and
-    # any layer may change or remove what they give.
-    notes = Notes()
-    tree = _merged(files, asked, notes, under(default_layer(), tree, tables))
-    return tree, tables, notes
-
-
-def _merged(files: Files, wanted: Asked, notes: Notes, lowest: Node) -> Node:
-    tree = lowest
-    overlays: dict[str, Node] = {}
-    for layer in files.trees:
-        _collect_overlays(layer, overlays, notes)
-        body = {key: item for key, item in layer.entries().items() if key not in LAYER_KEYS}
-        tree = merge(tree, Node(body, layer.origin, layer.touched), notes)
-    check_overlays(overlays, notes)
-    asked = Notes()
-    names = [(name, "--overlay") for name in wanted.overlays]
-    names += [(name, str(origin)) for name, origin in wanted.variant.overlays]
-    for _, overlay in overlay_order(names, overlays, asked):
-        tree = merge(tree, overlay_body(overlay), notes)
-    # Circles and unknown names inside the files are known already; what remains is what was asked for here.
-    sources = {source for _, source in names}
-    notes.problems += [problem for problem in asked.problems if problem.source in sources]
-    for text in wanted.sets:
-        tree = apply_set(tree, text, notes)
-    for path, value in wanted.variant.values:
-        tree = put(tree, path, value, notes)
-    return tree
-
-
-def _collect_overlays(layer: Node, overlays: dict[str, Node], notes: Notes) -> None:
-    """An overlay of an extending file replaces the base's of the same name; ``null`` removes it."""
-    found = layer.entries().get("overlays")
-    if found is None:
-        return
-    if not isinstance(found.value, dict):
-        notes.add(found.origin, "overlays: write a map of names")
-        return
-    for name, overlay in found.value.items():
-        problem = check_name(("overlays", name), overlay.origin)
-        if problem is not None:
-            notes.problems.append(problem)
-        if overlay.value is None and name in overlays:
-            del overlays[name]
-        else:
-            overlays[name] = overlay
-
-
 def _document(tree: Node) -> dict[str, Plain]:
     values = plain(tree)
     if not isinstance(values, dict):
@@ -252,16 +194,53 @@ def _document(tree: Node) -> dict[str, Plain]:
     return values
 
 
-def _validated(tree: Node, main: Origin) -> tuple[Scenario | None, list[Problem]]:
+class Parts:
+    """Validated parts of scenarios, by the part of a tree that each was read from: the latest `size`.
+
+    Variants of a scenario share all of a tree that they do not touch, and so what was validated of it.
+    """
+
+    def __init__(self, size: int = 4096) -> None:
+        self._size = size
+        self._kept: OrderedDict[int, tuple[Node, BaseModel]] = OrderedDict()
+
+    def values(self, tree: Node) -> object:
+        """The tree's values, known parts of it validated."""
+        found = self._kept.get(id(tree))
+        if found is not None:
+            return found[1]
+        if isinstance(tree.value, dict):
+            return {key: self.values(item) for key, item in tree.value.items()}
+        return plain(tree)
+
+    def keep(self, tree: Node, value: object) -> None:
+        """Remember the parts of what was read from a tree; it is kept too, so that its identity stays its."""
+        if id(tree) in self._kept:
+            return
+        for key, item in tree.entries().items():
+            inner = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
+            if isinstance(inner, BaseModel | dict):
+                self.keep(item, inner)
+        if isinstance(value, BaseModel):
+            self._kept[id(tree)] = (tree, value)
+            if len(self._kept) > self._size:
+                self._kept.popitem(last=False)
+
+
+def _validated(tree: Node, main: Origin, known: Parts) -> tuple[Scenario | None, list[Problem]]:
     # Strict: `"5"` is no number and `yes` no boolean. A time is text in YAML, so it is read here.
-    values: dict[str, object] = dict(_document(tree))
+    values = {key: known.values(item) for key, item in tree.entries().items()}
     problems: list[Problem] = []
     for path in _TIMES:
         _read_time(values, tree, path, problems)
     try:
-        return Scenario.model_validate(values, strict=True), problems
+        scenario = Scenario.model_validate(values, strict=True)
     except ValidationError as error:
         return None, problems + problems_of(error, tree, main)
+    if not problems:
+        for key, item in tree.entries().items():
+            known.keep(item, getattr(scenario, key))
+    return scenario, problems
 
 
 def _read_time(values: dict[str, object], tree: Node, path: tuple[str, ...], problems: list[Problem]) -> None:

@@ -44,7 +44,7 @@ def _of_venue(loaded: LoadedScenario, venue: str) -> list[str]:
         doubtful = [
             cell
             for cell in sorted(table.unverified(group, cells))
-            if (origin := loaded.origins.get(("venues", venue, *place, cell))) is not None
+            if (origin := loaded.stated(("venues", venue, *place, cell))) is not None
             and origin.file == table.at(*path).file
         ]
         if doubtful:

@@ -15,7 +15,8 @@ from specs import Balance, Perp, Spec, limit
 from allocator import Allocation, Refused, allocate, load
 from allocator.allocation import read_tables
 from allocator.audit.audit import Check
-from allocator.market.instruments import newest_tiers, tiers_held
+from allocator.market.instruments import tiers_held
+from allocator.market.observed import newest_tiers
 from allocator.market.types import Decision
 from allocator.orders import checks
 from allocator.orders.checks import CHECKS, Proposal, Stated, pre_trade
