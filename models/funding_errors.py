@@ -49,14 +49,26 @@ class ForecastErrors(NamedTuple):
     settlements: int
 
 
-def past_errors(
-    rates: ArrayLike, step_hours: float, settlements: int, ladder: AverageLadder
-) -> ForecastErrors:
-    """Errors of the forecast by `ladder` at every past settlement with a quarter of the history behind it.
+class PastRates(NamedTuple):
+    """What a history of rates (T, n) says at each of its settlements, whatever a ladder makes of it.
+
+    levels (J, T, n): the last print and the EWMAs known then. ahead (T, n): the mean over the next
+    `settlements`, NaN where under half of them are known.
+    """
+
+    levels: Vector
+    ahead: Vector
+    settlements: int
+    step_hours: float
+
+
+def past_rates(
+    rates: ArrayLike, step_hours: float, settlements: int, half_lives_hours: tuple[float, ...]
+) -> PastRates:
+    """The averages behind every past forecast, and what came of it.
 
     The horizon is `settlements`, at most a quarter of the history: an error over longer would be one
-    observation. Forecasts use what was settled by then, without the venue's indication. Errors: ValueError
-    for infinity, fewer than 12 rows, settlements < 1.
+    observation. Errors: ValueError for infinity, fewer than 12 rows, settlements < 1.
     """
     table = np.asarray(rates, dtype=np.float64)
     if table.ndim != 2 or bool(np.isinf(table).any()) or len(table) < LEAST_PRINTS:
@@ -66,17 +78,27 @@ def past_errors(
     if settlements < 1:
         raise ValueError(f"settlements is {settlements}: give a whole number >= 1")
     step = float(positive("step_hours", step_hours))
-    first = len(table) // 4
-    horizon = min(settlements, first)
-    levels = [_last(table), *(_running_ewma(table, h / step) for h in ladder.half_lives_hours)]
-    ahead = np.arange(1, horizon + 1) * step
-    longer = [*levels[1:], np.full(table.shape, ladder.long_run)]
-    forecast = longer[-1]
-    for level, base, reversion in zip(levels, longer, ladder.reversions_hours, strict=True):
-        forecast = forecast + (level - base) * float(np.mean(0.5 ** (ahead / reversion)))
-    origins = slice(first - 1, len(table) - horizon)
-    made = forecast[origins]
-    return ForecastErrors(_mean_ahead(table, horizon)[origins] - made, made - ladder.long_run, horizon)
+    horizon = min(settlements, len(table) // 4)
+    levels = [_last(table), *(_running_ewma(table, h / step) for h in half_lives_hours)]
+    return PastRates(np.stack(levels), _mean_ahead(table, horizon), horizon, step)
+
+
+def past_errors(past: PastRates, ladder: AverageLadder) -> ForecastErrors:
+    """Errors of the forecast by `ladder` at every past settlement with a quarter of the history behind it.
+
+    `past` has the averages of the ladder's half-lives. Forecasts use what was settled by then, without the
+    venue's indication.
+    """
+    if len(past.levels) != len(ladder.reversions_hours):
+        raise ValueError(f"levels {past.levels.shape}: give one per reversion of the ladder")
+    rows, horizon = past.levels.shape[1], past.settlements
+    origins = slice(rows // 4 - 1, rows - horizon)
+    ahead = np.arange(1, horizon + 1) * past.step_hours
+    weights = [float(np.mean(0.5 ** (ahead / reversion))) for reversion in ladder.reversions_hours]
+    # long_run + sum_j (level_j - level_{j+1})·weight_j, level by level.
+    shares = np.diff(weights, prepend=0.0)
+    deviation = np.tensordot(shares, past.levels[:, origins], axes=1) - weights[-1] * ladder.long_run
+    return ForecastErrors(past.ahead[origins] - (deviation + ladder.long_run), deviation, horizon)
 
 
 def conditional_error_sd(history: ForecastErrors, deviation_now: ArrayLike, pooling: float) -> Vector:

@@ -11,7 +11,7 @@ from specs import Balance, Perp, Spec
 
 from allocator.market.boxes import fixed_sides, participation_bounds, position_cap, side_bounds
 from allocator.market.scheme import bracket_scheme
-from allocator.market.stresses import stress_arrays
+from allocator.market.stresses import stress_arrays, with_haircuts
 from allocator.market.transfers import with_headroom
 from allocator.market.types import (
     Account,
@@ -69,8 +69,9 @@ def build(spec: Spec) -> Market:
     limits = tuple(LimitSpec(key, value, f"test:{key}") for key, value in spec.limits.items())
     boxes = _boxes(spec, instruments, limits, target[asset_of], costs)
     pocket = {p.key: k for k, p in enumerate(pockets)}
-    stresses = stress_arrays(
-        spec.stresses, instruments, pockets, currencies, haircut, funding.cap, funding.interval_hours
+    stresses = with_haircuts(
+        stress_arrays(spec.stresses, instruments, pockets, currencies, funding.cap, funding.interval_hours),
+        haircut,
     )
     market = Market(
         as_of=AS_OF,

@@ -20,10 +20,11 @@ import recorded
 
 from allocator.market.forecast import BasisRisk, Known, asset_covariance, basis_risk
 from allocator.market.funding import POOLING
+from allocator.market.history import Grid
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, FundingForecast
 from models.error_factors import ErrorSorts, error_factors, shocks
-from models.funding_errors import AverageLadder, conditional_error_sd, past_errors
+from models.funding_errors import AverageLadder, conditional_error_sd, past_errors, past_rates
 from models.hedge import CROSS_HEDGE_RIDGE, cross_hedge_betas, return_beta, shrunk_hedge_ratio
 
 HORIZONS = {"next": 0, "1 day": 24, "1 week": 168, "30 days": 720}
@@ -67,6 +68,10 @@ def rates() -> tuple[Rates, ...]:
     return tuple(found)
 
 
+def errors_of(rates, step, ahead):
+    return past_errors(past_rates(rates, step, ahead, ladder().half_lives_hours), ladder())
+
+
 def ladder() -> AverageLadder:
     """The shipped forecast, in bp per 8 h."""
     f = FundingForecast()
@@ -90,7 +95,7 @@ def naive_forecasts(r: Rates) -> dict[str, pd.DataFrame]:
 def funding_scores(r: Rates, hours: int) -> pd.DataFrame:
     """Root mean squared error of each forecast (rows) in each half (columns), bp per 8 h."""
     ahead = max(int(hours / r.step), 1)
-    shipped = past_errors(r.table.to_numpy(), r.step, ahead, ladder())
+    shipped = errors_of(r.table.to_numpy(), r.step, ahead)
     assert shipped.settlements == ahead
     # Origins run to the last settlement that has the whole horizon after it.
     origins = r.table.index[len(r.table) - ahead - len(shipped.errors) : len(r.table) - ahead]
@@ -152,8 +157,8 @@ def test_funding_uncertainty_is_of_the_right_size(told):
                     continue
                 window = table.to_numpy()
                 # The last origin is now; its error is in the future, all others' are known by now.
-                new = past_errors(window, r.step, ahead, ladder())
-                past = past_errors(window[: rows + 1], r.step, ahead, ladder())
+                new = errors_of(window, r.step, ahead)
+                past = errors_of(window[: rows + 1], r.step, ahead)
                 sd = conditional_error_sd(past, new.deviations[-1], POOLING)
                 z.extend(new.errors[-1] / sd)
                 came = np.isfinite(new.errors[-1])
@@ -235,7 +240,7 @@ def known_at(panel: Panel, now: pd.Timestamp) -> Known:
     first, last = (
         int(panel.prices["time"].searchsorted(t, side="right")) for t in (now - timedelta(days=121), now)
     )
-    return Known(panel.prices.iloc[first:last], now.to_pydatetime(), DAY)
+    return Known(Grid.of(panel.prices.iloc[first:last]), now.to_pydatetime(), DAY)
 
 
 def interval(z: np.ndarray) -> tuple[float, float, float]:

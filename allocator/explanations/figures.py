@@ -14,7 +14,7 @@ import numpy as np
 
 from allocator.evaluate import selected_assets
 from allocator.market.boxes import participation_bounds, position_cap
-from allocator.market.stresses import scaled_tiers, stress_arrays
+from allocator.market.stresses import scaled_tiers, stress_arrays, with_haircuts
 from allocator.market.transfers import with_headroom
 from allocator.market.types import Box, LimitSpec, Market
 from allocator.scenario import schema
@@ -219,11 +219,10 @@ def with_stress(market: Market, name: str, stress: schema.Stress) -> Market:
         market.instruments,
         market.pockets,
         market.currencies,
-        market.collateral.haircut,
         market.funding.cap,
         market.funding.interval_hours,
     )
-    one = scaled_tiers(one, market.scheme.whole_position)
+    one = scaled_tiers(with_haircuts(one, market.collateral.haircut), market.scheme.whole_position)
     changed = {}
     for key in ("pnl", "size_loss", "notional", "deduction", "bend", "pocket_factor", "haircut"):
         values = getattr(market.stresses, key).copy()

@@ -26,7 +26,7 @@ from allocator.market.observed import INDEX, STATE, Observed, known, observe
 from allocator.market.rules import Placed, cushion_rates, margin_scheme
 from allocator.market.scheme import Scheme, bracket_scheme
 from allocator.market.sense import book_size, check_horizon, check_ticks, unmet_names
-from allocator.market.stresses import scaled_tiers, stress_arrays
+from allocator.market.stresses import scaled_tiers, stress_arrays, with_haircuts
 from allocator.market.transfers import transfer_routes, with_headroom
 from allocator.market.types import (
     Collateral,
@@ -219,11 +219,7 @@ def _assembled(site: _Site) -> Market:
         costs=beliefs.costs,
         collateral=collateral,
         transfers=transfer_routes(scenario, names.pockets, held.balances.withdrawable, len(stresses.names)),
-        stresses=site.stage(
-            "scaled stresses",
-            lambda _: scaled_tiers(stresses, scheme.whole_position),
-            *(stresses, scheme),
-        ),
+        stresses=scaled_tiers(stresses, scheme.whole_position),
         risk=beliefs.risk,
         objective=scenario.objective,
         boxes=boxes,
@@ -347,16 +343,14 @@ def _stresses(
     collateral: Collateral,
     funding: Funding,
 ) -> Stresses:
-    names, stated, haircut = held.names, dict(site.scenario.stresses), collateral.haircut
+    names, stated = held.names, dict(site.scenario.stresses)
     caps, intervals = funding.cap, funding.interval_hours
-    return site.stage(
+    found = site.stage(
         "stresses",
-        lambda _: stress_arrays(
-            stated, instruments, names.pockets, names.currencies, haircut, caps, intervals
-        ),
-        *(stated, instruments, tuple(p.key for p in names.pockets), names.currencies),
-        *(haircut, caps, intervals),
+        lambda _: stress_arrays(stated, instruments, names.pockets, names.currencies, caps, intervals),
+        *(stated, instruments, tuple(p.key for p in names.pockets), names.currencies, caps, intervals),
     )
+    return with_haircuts(found, collateral.haircut)
 
 
 def _scheme(site: _Site, listed: _Listed, names: Names) -> Scheme:

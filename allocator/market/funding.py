@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -28,13 +29,16 @@ from models.funding_errors import (
     LEAST_PRINTS,
     AverageLadder,
     ForecastErrors,
+    PastRates,
     conditional_error_sd,
     past_errors,
+    past_rates,
 )
 
 # Weight of all instruments' past errors against one's own; of 0.5, 0.75 and 1 the best likelihood of the
 # errors of recorded funding of 2023 and of autumn 2024, on 45 and on 90 days of history.
 POOLING = 0.75
+T = TypeVar("T")
 _NAMED = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDING = 1e-12
@@ -55,6 +59,7 @@ class FundingHistories:
     indicated: Vector
     last: Index
     interval: Vector
+    _known: dict[tuple[object, ...], Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, stated: Settlements, rows: Index, owners: Index, count: int, as_of: datetime) -> Self:
@@ -83,6 +88,29 @@ class FundingHistories:
     def counts(self) -> Index:
         """How many settled rates each instrument has (n,)."""
         return np.bincount(self.owners, minlength=len(self.last))
+
+    def averages(self, half_life: float) -> Vector:
+        """EWMA (n,) of each one's hourly rates, NaN without any. Remembered: many forecasts share it."""
+        return self._once(
+            ("ewma", half_life),
+            lambda: ewma_rates(self.hourly, self.ages, self.owners, len(self.last), half_life),
+        )
+
+    def past(self, interval: float, due: int, half_lives: tuple[float, ...]) -> PastRates | None:
+        """What was known and came of the perps of one interval; None with too few settled rates."""
+        mine = np.flatnonzero(self.interval == interval)
+        if not due or self.counts[mine].max() < LEAST_PRINTS:
+            return None
+        return self._once(
+            ("past", interval, due, half_lives),
+            lambda: past_rates(self.on_grid(mine), interval, due, half_lives),
+        )
+
+    def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
+        if key not in self._known:
+            self._known[key] = make()
+        found: T = self._known[key]
+        return found
 
     def on_grid(self, members: Index) -> Matrix:
         """Settled rates per interval (T, m) of `members` (m,), all of one interval, NaN where none is known.
@@ -216,13 +244,10 @@ def _clocks(histories: FundingHistories) -> list[tuple[float, int, Index]]:
 
 def _levels(histories: FundingHistories, believed: FundingForecast) -> Matrix:
     """The averages as of now (J, n), per hour; of an instrument without history, the long run."""
-    n, hourly, ages, owners = len(histories.last), histories.hourly, histories.ages, histories.owners
-    last = np.full(n, np.nan)
-    last[owners] = hourly  # in order of settlement: the newest stands last
-    levels = [last] + [
-        ewma_rates(hourly, ages, owners, n, half_life)
-        for half_life in (believed.recent_half_life, believed.half_life)
-    ]
+    last = np.full(len(histories.last), np.nan)
+    last[histories.owners] = histories.hourly  # in order of settlement: the newest stands last
+    half_lives = (believed.recent_half_life, believed.half_life)
+    levels = [last, *(histories.averages(half_life) for half_life in half_lives)]
     return np.where(np.isnan(levels), believed.long_run, levels)
 
 
@@ -247,9 +272,9 @@ def _past_errors(histories: FundingHistories, found: _Forecasts, believed: Fundi
     past = []
     for interval in np.unique(histories.interval).tolist():
         mine = np.flatnonzero(histories.interval == interval)
-        due, errors = int(found.due[mine].max()), None
-        if histories.counts[mine].max() >= LEAST_PRINTS and due:
-            errors = past_errors(histories.on_grid(mine), interval, due, _ladder(believed, interval))
+        due, ladder = int(found.due[mine].max()), _ladder(believed, interval)
+        rates = histories.past(interval, due, ladder.half_lives_hours)
+        errors = None if rates is None else past_errors(rates, ladder)
         past.append(_Past(mine, interval, due, errors))
     return past
 

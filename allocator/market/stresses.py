@@ -29,13 +29,12 @@ def stress_arrays(
     instruments: tuple[Instrument, ...],
     pockets: tuple[Pocket, ...],
     currencies: tuple[str, ...],
-    haircut: Vector,
     funding_cap: Vector,
     funding_interval: Vector,
 ) -> Stresses:
-    """All stresses, with row 0 the unshocked present."""
+    """All stresses, with row 0 the unshocked present; haircuts are still to come, `with_haircuts`."""
     rows, contracts = {NOW: Stress(), **stresses}, _Contracts.of(instruments)
-    pnl, size_loss, notional, deduction, bend, factor, haircuts = [], [], [], [], [], [], []
+    pnl, size_loss, notional, deduction, bend, factor = [], [], [], [], [], []
     for stress in rows.values():
         shock = _shock(stress, contracts, currencies)
         gain = pnl_per_usd(shock)
@@ -53,7 +52,6 @@ def stress_arrays(
         bend.append(notional[-1] * coins)
         moves = [_return(stress, pocket.currency, currencies) for pocket in pockets]
         factor.append(1 + np.array(moves, dtype=float))
-        haircuts.append(np.minimum(haircut + stress.haircut_step, 1.0) if stress.haircut_step else haircut)
     return Stresses(
         names=tuple(rows),
         pnl=np.array(pnl),
@@ -62,9 +60,15 @@ def stress_arrays(
         deduction=np.array(deduction),
         bend=np.array(bend),
         pocket_factor=np.array(factor),
-        haircut=np.array(haircuts),
+        haircut=np.zeros((len(rows), len(pockets))),
         haircut_step=np.array([stress.haircut_step for stress in rows.values()]),
     )
+
+
+def with_haircuts(stresses: Stresses, haircut: Vector) -> Stresses:
+    """Each stress with today's haircuts (P,) and its own step on them."""
+    step = stresses.haircut_step[:, np.newaxis]
+    return replace(stresses, haircut=np.where(step > 0.0, np.minimum(haircut + step, 1.0), haircut))
 
 
 def scaled_tiers(stresses: Stresses, whole_position: NDArray[np.bool_]) -> Stresses:

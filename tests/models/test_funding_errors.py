@@ -9,9 +9,14 @@ from models.funding_errors import (
     ForecastErrors,
     conditional_error_sd,
     past_errors,
+    past_rates,
 )
 
 LADDER = AverageLadder((8.0, 120.0), (1.0, 24.0, 384.0), 1e-4)
+
+
+def errors_of(rates, step_hours, settlements, ladder):
+    return past_errors(past_rates(rates, step_hours, settlements, ladder.half_lives_hours), ladder)
 
 
 def simulated(rows=400, columns=3, rho=0.8, seed=0):
@@ -25,7 +30,7 @@ def simulated(rows=400, columns=3, rho=0.8, seed=0):
 def test_errors_are_those_of_the_shipped_forecast():
     rates = simulated(60)
     rates[20:24, 1] = np.nan
-    found = past_errors(rates, 8.0, 3, LADDER)
+    found = errors_of(rates, 8.0, 3, LADDER)
     assert found.settlements == 3
     assert found.errors.shape == (60 - 15 - 3 + 1, 3)
     for row, column in ((0, 0), (9, 1), (-1, 2)):
@@ -44,20 +49,20 @@ def test_forecasts_do_not_see_the_future():
     rates = simulated(80)
     later = rates.copy()
     later[50:] += 1.0
-    before, after = past_errors(rates, 8.0, 2, LADDER), past_errors(later, 8.0, 2, LADDER)
+    before, after = errors_of(rates, 8.0, 2, LADDER), errors_of(later, 8.0, 2, LADDER)
     known = 50 - 20 + 1  # origins from row 19 to row 49
     np.testing.assert_array_equal(before.deviations[:known], after.deviations[:known])
     assert not np.array_equal(before.deviations[known:], after.deviations[known:])
 
 
 def test_the_horizon_is_at_most_a_quarter_of_the_history():
-    assert past_errors(simulated(80), 8.0, 90, LADDER).settlements == 20
+    assert errors_of(simulated(80), 8.0, 90, LADDER).settlements == 20
 
 
 def test_a_young_instrument_has_no_errors_of_its_own():
     rates = simulated(80)
     rates[:77, 2] = np.nan
-    found = past_errors(rates, 8.0, 1, LADDER)
+    found = errors_of(rates, 8.0, 1, LADDER)
     assert np.isfinite(found.errors[:, 2]).sum() == 2
     sd = conditional_error_sd(found, np.zeros(3), 0.0)
     assert sd[2] == pytest.approx(np.sqrt(np.mean(np.nanmean(found.errors[:, :2] ** 2, axis=0))))
@@ -66,14 +71,14 @@ def test_a_young_instrument_has_no_errors_of_its_own():
 
 
 def test_near_the_long_run_the_error_is_the_usual_one():
-    found = past_errors(simulated(), 8.0, 3, LADDER)
+    found = errors_of(simulated(), 8.0, 3, LADDER)
     usual = np.sqrt(np.mean(found.errors**2, axis=0))
     np.testing.assert_allclose(conditional_error_sd(found, np.zeros(3), 0.0), usual)
     np.testing.assert_allclose(conditional_error_sd(found, np.zeros(3), 1.0), np.sqrt(np.mean(usual**2)))
 
 
 def test_away_from_it_the_error_grows():
-    found = past_errors(simulated(), 8.0, 3, LADDER)
+    found = errors_of(simulated(), 8.0, 3, LADDER)
     calm = conditional_error_sd(found, np.zeros(3), 0.75)
     far = conditional_error_sd(found, np.full(3, -2e-3), 0.75)
     farther = conditional_error_sd(found, np.full(3, 4e-3), 0.75)
@@ -87,8 +92,8 @@ def test_stated_sd_is_that_of_new_errors(settlements):
     # Errors of the second half of a long simulation against the sd stated from the first.
     rates = simulated(6_000, 4)
     past, new = (
-        past_errors(rates[:3_000], 8.0, settlements, LADDER),
-        past_errors(rates, 8.0, settlements, LADDER),
+        errors_of(rates[:3_000], 8.0, settlements, LADDER),
+        errors_of(rates, 8.0, settlements, LADDER),
     )
     later = slice(-2_500, None, 10)
     sd = np.array([conditional_error_sd(past, now, 0.5) for now in new.deviations[later]])
@@ -98,16 +103,17 @@ def test_stated_sd_is_that_of_new_errors(settlements):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: past_errors(simulated(11), 8.0, 1, LADDER), "at least 12 rows"),
-        (lambda: past_errors(simulated(40)[:, 0], 8.0, 1, LADDER), "a column per instrument"),
-        (lambda: past_errors(simulated(40) * np.inf, 8.0, 1, LADDER), "rates"),
-        (lambda: past_errors(simulated(40), 8.0, 0, LADDER), "settlements is 0"),
-        (lambda: past_errors(simulated(40), 0.0, 1, LADDER), "step_hours"),
+        (lambda: errors_of(simulated(11), 8.0, 1, LADDER), "at least 12 rows"),
+        (lambda: errors_of(simulated(40)[:, 0], 8.0, 1, LADDER), "a column per instrument"),
+        (lambda: errors_of(simulated(40) * np.inf, 8.0, 1, LADDER), "rates"),
+        (lambda: errors_of(simulated(40), 8.0, 0, LADDER), "settlements is 0"),
+        (lambda: errors_of(simulated(40), 0.0, 1, LADDER), "step_hours"),
+        (lambda: past_errors(past_rates(simulated(40), 8.0, 1, (8.0,)), LADDER), "one per reversion"),
         (lambda: AverageLadder((8.0,), (1.0,), 1e-4), "then one per half-life"),
         (lambda: AverageLadder((0.0,), (1.0, 2.0), 1e-4), "half_lives_hours"),
-        (lambda: conditional_error_sd(past_errors(simulated(40), 8.0, 1, LADDER), [0.0], 0.5), "one per"),
+        (lambda: conditional_error_sd(errors_of(simulated(40), 8.0, 1, LADDER), [0.0], 0.5), "one per"),
         (
-            lambda: conditional_error_sd(past_errors(simulated(40), 8.0, 1, LADDER), np.zeros(3), 2.0),
+            lambda: conditional_error_sd(errors_of(simulated(40), 8.0, 1, LADDER), np.zeros(3), 2.0),
             "pooling",
         ),
     ],
