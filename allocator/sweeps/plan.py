@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from allocator.allocation import read_tables
 from allocator.runs import versions
 from allocator.scenario.cells import Cell, Cells, load_cells
 from allocator.scenario.load import LoadedScenario
+from allocator.scenario.schema import Scenario, Snapshot, Venue
 from allocator.snapshot.read import SnapshotData
 
 SOLVERS = ("PIQP", "CLARABEL")
+_TEXTS = 4096  # parts of scenarios whose text is kept
+_PLACES: dict[type, set[str]] = {Snapshot: {"folder"}, Venue: {"table"}}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def table_key(loaded: LoadedScenario) -> str:
     filled = {name: table.label for name, table in sorted(loaded.tables.items())}
     parts = (
         str(loaded.snapshot_folder),
-        scenario.snapshot.tables,
+        scenario.snapshot.tables or None,
         scenario.objective.impact.model == "book",
         filled,
         [(name, scenario.venues[name].exchange) for name in filled],
@@ -74,21 +80,41 @@ def table_key(loaded: LoadedScenario) -> str:
     return json.dumps(parts, sort_keys=True, default=str)
 
 
-@dataclass
 class _Reader:
     """Reads each set of tables once, and hashes what a cell rests on."""
 
-    tables: dict[str, SnapshotData] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.tables: dict[str, SnapshotData] = {}
+        self._texts: OrderedDict[int, tuple[BaseModel, str]] = OrderedDict()
+        self._digests: dict[str, str] = {}
 
     def describe(self, loaded: LoadedScenario) -> str:
         """Hash of the resolved scenario and the contents of its tables; no path, no clock."""
         key = table_key(loaded)
         if key not in self.tables:
             self.tables[key] = read_tables(loaded)
-        values = loaded.scenario.model_dump(mode="json", exclude={"description": True})
-        del values["snapshot"]["folder"]
-        for venue in values["venues"].values():
-            del venue["table"]
-        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode())
-        digest.update(json.dumps(dict(self.tables[key].digests), sort_keys=True).encode())
+            self._digests[key] = json.dumps(dict(self.tables[key].digests), sort_keys=True)
+        digest = hashlib.sha256()
+        for name in Scenario.model_fields:
+            if name != "description":
+                digest.update(f"{name}={self._text(getattr(loaded.scenario, name))};".encode())
+        digest.update(self._digests[key].encode())
         return digest.hexdigest()[:16]
+
+    def _text(self, part: object) -> str:
+        """A part of a scenario as text, but for where it lies on this machine.
+
+        Cells share the parts that they do not change, and with them their text.
+        """
+        if isinstance(part, BaseModel):
+            known = self._texts.get(id(part))
+            if known is None:
+                # The part is kept too, so that its identity stays its own.
+                known = part, part.model_dump_json(exclude=_PLACES.get(type(part)))
+                self._texts[id(part)] = known
+                if len(self._texts) > _TEXTS:
+                    self._texts.popitem(last=False)
+            return known[1]
+        if isinstance(part, dict):
+            return json.dumps({name: self._text(item) for name, item in part.items()})
+        return str(part)
