@@ -16,7 +16,7 @@ from random_markets import random_market
 from specs import Balance, Perp, Spec, limit, objective
 
 from allocator.errors import Infeasible
-from allocator.margin import Shock, initial, maintenance
+from allocator.margin import Shock, all_stresses, equity, initial, maintenance
 from allocator.market.scheme import Netting, Portfolio, Scheme, groups_by, tier_majorant
 from allocator.market.stresses import scaled_tiers
 from allocator.market.types import Market
@@ -110,6 +110,20 @@ def test_the_true_requirement_is_at_most_the_program_s(name):
                 true, held = (maintenance(market, x, shock, form) for form in ("true", "program"))
                 assert np.all(true <= held * (1 + 1e-9) + 1e-9)
             assert np.all(initial(market, x, "true") <= initial(market, x, "program") + 1e-9)
+
+
+@pytest.mark.parametrize("name", [*SCHEMES, "brackets"])
+@pytest.mark.parametrize("form", ["program", "true"])
+def test_stresses_side_by_side_are_each_stress_alone(name, form):
+    for seed in SEEDS:
+        market = random_market(seed) if name == "brackets" else under(name, seed)
+        decision = some_decision(market, np.random.default_rng(seed))
+        x, there = decision.positions, market.collateral.balance
+        equities, required = all_stresses(market, x, there, form)
+        for s in range(len(market.stresses.names)):
+            shock = Shock.of(market, s)
+            assert equities[s] == pytest.approx(equity(market, x, there, shock), rel=1e-12)
+            assert required[s] == pytest.approx(maintenance(market, x, shock, form), rel=1e-12)
 
 
 def test_deribit_margin_through_the_program():

@@ -1,6 +1,7 @@
 """What a `sweep` block means, and what is said of one that is wrong."""
 
 import math
+from dataclasses import replace
 
 import jsonschema
 import pytest
@@ -8,7 +9,7 @@ from scenario_texts import MINIMAL, line_of
 
 from allocator.errors import ScenarioError
 from allocator.scenario.cells import load_cells
-from allocator.scenario.load import json_schema, load_scenario
+from allocator.scenario.load import json_schema, load_scenario, resolve
 from allocator.scenario.source import parse, plain
 
 OVERLAYS = (
@@ -204,3 +205,37 @@ def test_editors_know_the_block():
     assert [error.message for error in validator.iter_errors(good) if "sweep" in error.absolute_path] == []
     bad = plain(parse(MINIMAL + "sweep: {grid: {a.b: 1}, cells: 3}\n", "swept.yaml"))
     assert not validator.is_valid(bad)
+
+
+def test_cells_that_share_parts_are_what_they_would_be_alone(tmp_path):
+    # Overlays, named entries added and removed, a section replaced, and what a venue's table gives.
+    block = (
+        "sweep:\n  grid:\n    overlay: [null, calm, [calm, tight]]\n"
+        "    limits.btc.max: [$1m, $2m]\n    stresses.crash.move: [-20%, -50%]\n"
+        "  list: [{objective.maker_share: 20%}, {limits.hedge_side: null}, {limits.new: {kind: gross, max: $9m}}, "
+        "{venues.binance.fees.taker: 9bp}, {book: {size: $1m}}]\n"
+    )
+    found = cells(tmp_path, block)
+    assert len(found.cells) == 60
+    for cell in found.cells[::-1]:
+        shared = found.scenario(cell)
+        alone = resolve(found.files, replace(found.asked, variant=cell.variant))
+        assert shared.scenario == alone.scenario
+        assert shared.document == alone.document
+        assert shared.origins == alone.origins
+    # What no cell touches is one and the same, among cells of the same overlays.
+    scenarios = [found.scenario(cell).scenario for cell in found.cells]
+    assert len({id(scenario.forecasts) for scenario in scenarios}) == 3
+    assert len({id(scenario.objective) for scenario in scenarios}) == 6
+
+
+def test_a_cell_may_name_another_venue_table(tmp_path):
+    path = tmp_path / "tables.yaml"
+    text = MINIMAL.replace("venues:\n", "venues:\n  kraken: {table: kraken, haircuts: {USD: 0}}\n")
+    path.write_text(
+        text + "sweep: {list: [{}, {venues.kraken.table: bybit}, {venues.kraken.fees.taker: 9bp}]}\n"
+    )
+    found = load_cells(path)
+    exchanges = [found.scenario(cell).scenario.venues["kraken"].exchange for cell in found.cells]
+    assert exchanges == ["kraken", "bybit", "kraken"]
+    assert found.scenario(found.cells[2]).scenario.venues["kraken"].fees.taker == pytest.approx(9e-4)
