@@ -212,7 +212,8 @@ def test_cells_that_share_parts_are_what_they_would_be_alone(tmp_path):
     block = (
         "sweep:\n  grid:\n    overlay: [null, calm, [calm, tight]]\n"
         "    limits.btc.max: [$1m, $2m]\n    stresses.crash.move: [-20%, -50%]\n"
-        "  list: [{objective.maker_share: 20%}, {limits.hedge_side: null}, {limits.new: {kind: gross, max: $9m}},"
+        "  list: [{objective.maker_share: 20%}, {limits.hedge_side: null},"
+        " {limits.new: {kind: gross, max: $9m}},"
         " {venues.binance.fees.taker: 9bp}, {book: {size: $1m}}]\n"
     )
     found = cells(tmp_path, block)
