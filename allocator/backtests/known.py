@@ -50,7 +50,7 @@ class Records:
     def __init__(self, loaded: LoadedScenario, tape: Tape) -> None:
         self.loaded, self.tape = loaded, tape
         self.back = _lookback(loaded)
-        self.history = History.of(tape.snapshot.tables)
+        self.history = History(tape.snapshot.tables)
         self.rails = Rails(tape)
         self.memory = Memory(_STRATEGIES)
         self._dated = {

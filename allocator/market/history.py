@@ -87,22 +87,26 @@ def us_of(time: datetime) -> int:
 
 def settlements(funding: pd.DataFrame) -> Settlements:
     """The rows of a `funding` table by exchange and symbol."""
-    ordered = funding.sort_values(["venue", "symbol", "settlement_time", "time"], kind="stable")
-    venues, symbols = ordered["venue"].to_numpy(dtype=object), ordered["symbol"].to_numpy(dtype=object)
-    new = np.flatnonzero((venues[1:] != venues[:-1]) | (symbols[1:] != symbols[:-1])) + 1
-    edges = np.array([0, *new.tolist(), len(ordered)] if len(ordered) else [0], dtype=np.int64)
+    owner, keys = _by_key(funding)
+    known, settled = (_us(funding[name]).astype(np.int64) for name in ("time", "settlement_time"))
+    order = np.lexsort((known, settled, owner))
     return Settlements(
-        places={(str(venues[a]), str(symbols[a])): k for k, a in enumerate(edges[:-1].tolist())},
-        starts=edges,
-        known=_us(ordered["time"]).astype(np.int64),
-        settled=_us(ordered["settlement_time"]).astype(np.int64),
-        rate=ordered["rate"].to_numpy(dtype=float),
-        hours=ordered["interval_hours"].to_numpy(dtype=float),
+        places={key: k for k, key in enumerate(keys)},
+        starts=np.searchsorted(owner[order], np.arange(len(keys) + 1)),
+        known=known[order],
+        settled=settled[order],
+        rate=funding["rate"].to_numpy(dtype=float)[order],
+        hours=funding["interval_hours"].to_numpy(dtype=float)[order],
     )
 
 
-def _us(times: pd.Series) -> Times:
-    return np.asarray(times.dt.tz_convert(None).to_numpy().astype("datetime64[us]"))
+def _by_key(table: pd.DataFrame) -> tuple[Index, list[Key]]:
+    """Whose each row of a table is: the place (R,) of its venue and symbol in a list of them."""
+    venue, venues = pd.factorize(table["venue"].to_numpy(dtype=object))
+    symbol, symbols = pd.factorize(table["symbol"].to_numpy(dtype=object))
+    found, owner = np.unique(venue * max(len(symbols), 1) + symbol, return_inverse=True)
+    of = [divmod(key, len(symbols)) for key in found.tolist()]
+    return owner.astype(np.int64), [(str(venues[v]), str(symbols[s])) for v, s in of]
 
 
 @dataclass(frozen=True)
@@ -119,10 +123,11 @@ class Grid:
     @classmethod
     def of(cls, prices: pd.DataFrame) -> Grid:
         """A `prices` table by time and symbol."""
-        table = prices.pivot_table(index="time", columns=["venue", "symbol"], values="price", sort=True)
-        columns = [(str(key[0]), str(key[1])) for key in table.columns.to_list()]
-        times = _us(pd.Series(table.index)).astype(np.int64)
-        return cls(times, {key: k for k, key in enumerate(columns)}, table.to_numpy(dtype=float))
+        times, row = np.unique(_us(prices["time"]).astype(np.int64), return_inverse=True)
+        owner, keys = _by_key(prices)
+        values = np.full((len(times), len(keys)), np.nan)
+        values[row, owner] = prices["price"].to_numpy(dtype=float)
+        return cls(times, {key: k for k, key in enumerate(keys)}, values)
 
     def between(self, after: datetime, until: datetime) -> Grid:
         """Of times in (after, until]."""
@@ -164,14 +169,21 @@ class Grid:
         return Grid(kept.times[0] + step * np.arange(len(values)), self.places, values)
 
 
-@dataclass(frozen=True)
 class History:
-    """The `prices` and `funding` of a whole history, arranged."""
+    """The `prices` and `funding` of a whole history, arranged when asked for: not every scenario asks.
 
-    prices: Grid
-    funding: Settlements
+    Two histories are one only if they are the same object.
+    """
 
-    @classmethod
-    def of(cls, tables: Mapping[str, pd.DataFrame]) -> History:
-        """Arrange a snapshot's tables."""
-        return cls(Grid.of(tables["prices"]), settlements(tables["funding"]))
+    def __init__(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        self._tables = tables
+
+    @cached_property
+    def prices(self) -> Grid:
+        """Prices side by side."""
+        return Grid.of(self._tables["prices"])
+
+    @cached_property
+    def funding(self) -> Settlements:
+        """Settlements one behind the other."""
+        return settlements(self._tables["funding"])

@@ -96,7 +96,7 @@ def observe(snapshot: SnapshotData, as_of: datetime) -> Observed:
         {name: dict(zip(_keys(rows), moments(rows["time"]), strict=True)) for name, rows in last.items()},
         snapshot.from_tables,
     )
-    return Observed(newest, History.of(tables), State(*(records(tables[name]) for name in STATE)))
+    return Observed(newest, History(tables), State(*(records(tables[name]) for name in STATE)))
 
 
 def known(tables: dict[str, pd.DataFrame], as_of: datetime) -> dict[str, pd.DataFrame]:
