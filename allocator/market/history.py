@@ -88,7 +88,7 @@ def us_of(time: datetime) -> int:
 def settlements(funding: pd.DataFrame) -> Settlements:
     """The rows of a `funding` table by exchange and symbol."""
     owner, keys = _by_key(funding)
-    known, settled = (_us(funding[name]).astype(np.int64) for name in ("time", "settlement_time"))
+    known, settled = (_us(funding[name]) for name in ("time", "settlement_time"))
     order = np.lexsort((known, settled, owner))
     return Settlements(
         places={key: k for k, key in enumerate(keys)},
@@ -98,6 +98,10 @@ def settlements(funding: pd.DataFrame) -> Settlements:
         rate=funding["rate"].to_numpy(dtype=float)[order],
         hours=funding["interval_hours"].to_numpy(dtype=float)[order],
     )
+
+
+def _us(times: pd.Series) -> Index:
+    return np.asarray(times.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64))
 
 
 def _by_key(table: pd.DataFrame) -> tuple[Index, list[Key]]:
@@ -123,7 +127,7 @@ class Grid:
     @classmethod
     def of(cls, prices: pd.DataFrame) -> Grid:
         """A `prices` table by time and symbol."""
-        times, row = np.unique(_us(prices["time"]).astype(np.int64), return_inverse=True)
+        times, row = np.unique(_us(prices["time"]), return_inverse=True)
         owner, keys = _by_key(prices)
         values = np.full((len(times), len(keys)), np.nan)
         values[row, owner] = prices["price"].to_numpy(dtype=float)
