@@ -12,14 +12,12 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from allocator.market.types import Index, Matrix
 from models.arrays import Vector
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Key = tuple[str, str]  # exchange, symbol
-Times = NDArray[np.datetime64]
 
 
 @dataclass(frozen=True)
@@ -73,11 +71,6 @@ class Settlements:
     def _within(self, time: int) -> int:
         """A time as an offset in the span, held within it."""
         return min(max(time - self._origin, 0), self._span - 1)
-
-
-def utc_us(time: datetime) -> np.datetime64:
-    """A time with a zone as datetime64[us] in UTC."""
-    return pd.Timestamp(time).tz_convert("UTC").tz_localize(None).as_unit("us").to_datetime64()
 
 
 def us_of(time: datetime) -> int:
