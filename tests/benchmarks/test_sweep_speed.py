@@ -15,12 +15,14 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from bare_solvers import Solve, clarabel_solves, piqp_solves, qoco_solves
 from desk_files import write_desk
+from samples import FULL
 from test_sizes import desk
 
 from allocator.audit import audit
@@ -35,7 +37,7 @@ from allocator.sweeps import store
 from allocator.sweeps.fast import Answer, Solver
 from allocator.sweeps.plan import make_plan
 from allocator.sweeps.records import Records
-from allocator.sweeps.run import CHUNK, run_plan
+from allocator.sweeps.run import CHUNK, Sweep, run_plan
 
 CHUNKS, REBUILT = 8, 4
 OTHERS = Path(__file__).with_name("other_libraries.py")
@@ -188,10 +190,11 @@ def others(n: int, fast: float) -> list[str]:
 
 @pytest.mark.benchmark
 def test_growth_with_instruments(told):
-    """Per-cell time beside the bare solver's, from 61 instruments on."""
+    """Per-cell time beside the bare solver's, from 61 instruments on; to 2,815 where all is asked for."""
     rows = []
-    for n, venues in ((61, 4), (203, 5), (409, 6)):
-        markets = variations(desk(n, venues), 24)
+    sizes = {61: (4, 24), 203: (5, 24), 409: (6, 24), **({1009: (7, 12), 2815: (8, 8)} if FULL else {})}
+    for n, (venues, count) in sizes.items():
+        markets = variations(desk(n, venues), count)
         vary = varying(markets[:4])
         form, solver = Parametric(Program(markets[0], vary)), Solver()
         cells = list(form.data([numbers(market, form.program.shape) for market in markets]).cells())
@@ -202,8 +205,8 @@ def test_growth_with_instruments(told):
             bare.append(seconds(jobs))
             fast.append(seconds([lambda m=markets, s=solver: s.solve(m)]) / len(markets))
         rows.append((n, float(np.median(fast)), float(np.median(bare))))
-    sizes, fast_times, bare_times = (np.log([row[k] for row in rows]) for k in range(3))
-    mine, theirs = (float(np.polyfit(sizes, times, 1)[0]) for times in (fast_times, bare_times))
+    instruments, fast_times, bare_times = (np.log([row[k] for row in rows]) for k in range(3))
+    mine, theirs = (float(np.polyfit(instruments, times, 1)[0]) for times in (fast_times, bare_times))
     with told():
         for n, fast_time, bare_time in rows:
             print(
@@ -211,7 +214,8 @@ def test_growth_with_instruments(told):
                 end="",
             )
             print(f"ratio {fast_time / bare_time:.2f}")
-        print(f"time grows as n^{mine:.2f}, the bare solver's as n^{theirs:.2f}")
+        print(f"time grows as n^{mine:.2f}, the bare solver's as n^{theirs:.2f}; ", end="")
+        print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GB")
     assert mine < theirs + 0.15
 
 
@@ -225,7 +229,7 @@ def test_memory_does_not_grow_with_cells(told, tmp_path):
             swept(solver, variations(base, CHUNK, seed=k), tmp_path)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
-    after, more = cells(100), 1500
+    after, more = cells(100), 10_000 if FULL else 1500
     last = cells(more)
     with told():
         print(f"peak memory {after:.0f} MB after 100 cells, {last - after:+.0f} MB after {more} more")
@@ -233,9 +237,36 @@ def test_memory_does_not_grow_with_cells(told, tmp_path):
 
 
 @pytest.mark.benchmark
+@pytest.mark.skipif(find_spec("distributed") is None, reason="dask[distributed] is not installed")
+def test_a_cluster_beside_processes(told, tmp_path):
+    """The same sweep by two workers of a Dask cluster here and by two processes, start-up of either aside."""
+    from distributed import LocalCluster
+
+    few, many = 128, 10_000 if FULL else 640
+    took: dict[tuple[str, int], float] = {}
+    found: dict[str, Sweep] = {}
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        executors = {"loky": "loky", "dask": cluster.scheduler_address.replace("tcp://", "dask://")}
+        for count in (few, many):
+            for name, executor in executors.items():
+                plan = make_plan(write_desk(tmp_path / f"{name} {count}", 61, 4, count))
+                workers, out = 2 if name == "loky" else None, tmp_path / f"runs {name} {count}"
+                start = time.perf_counter()
+                found[name] = run_plan(plan, out, workers, lambda _: None, executor)
+                took[name, count] = time.perf_counter() - start
+    one, other = found["loky"].cells, found["dask"].cells
+    for column in ("total_usd", "volatility_hedged_usd", "gross_usd", "duality_gap_usd"):
+        assert other[column].to_numpy() == pytest.approx(one[column].to_numpy(), rel=1e-6, abs=1.0)
+    loky, dask = (took[name, many] - took[name, few] for name in executors)
+    with told():
+        print(f"{many - few} cells more: two processes {loky:.1f} s, two Dask workers {dask:.1f} s, ", end="")
+        print(f"Dask / loky {dask / loky:.2f}, with start-up {took['dask', many] / took['loky', many]:.2f}")
+
+
+@pytest.mark.benchmark
 def test_two_processes(told, tmp_path):
     """Cells from files on, once all are resolved; the time of more cells less that of few, start-up aside."""
-    few, many, took, planned = 64, 384, {}, 0.0
+    few, many, took, planned = 64, 10_000 if FULL else 640, {}, 0.0
     for workers in (1, 2):
         for count in (few, many):
             path = write_desk(tmp_path / f"desk {count} {workers}", 61, 4, count)
