@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -34,6 +34,7 @@ from allocator.market.types import (
     Instrument,
     LimitSpec,
     Market,
+    Matrix,
     Positions,
     Prices,
     Stresses,
@@ -148,8 +149,8 @@ class _Held:
     unrealised: Vector
     balances: ex.Balances
     wallet: Vector
-    coins: Vector = field(repr=False)
-    exposure: Vector = field(repr=False)
+    coins: Matrix
+    exposure: Vector
     book_usd: float
 
 
