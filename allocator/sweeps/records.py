@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
 
 import numpy as np
@@ -63,13 +63,9 @@ class Records:
 
     def _add_limits(self, found: Sequence[tuple[Cell, Sequence[Binding]]]) -> None:
         """Rows of binding limits of some cells."""
-        rows = [(cell.index, limit) for cell, binding in found for limit in binding]
+        rows = [(cell.index, *limit) for cell, binding in found for limit in binding]
         if rows:
-            columns: dict[str, list[object]] = {"cell": [index for index, _ in rows]}
-            names = (f.name for f in fields(Binding))
-            self.limits.append(
-                columns | {name: [getattr(limit, name) for _, limit in rows] for name in names}
-            )
+            self.limits.append(dict(zip(("cell", *Binding._fields), zip(*rows, strict=True), strict=True)))
 
     def _add_block(self, found: Sequence[Found]) -> None:
         """Cells of one block, whose figures are there already."""
