@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from samples import FULL
 from small_desk import Hedge, finish, interrupt_writing, spawn, write_desk
 
 from allocator import runs
@@ -58,8 +59,9 @@ def test_stopped_late(tmp_path, hedge: Hedge, how, usual_seconds):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_stopped_at_any_moment(tmp_path, hedge: Hedge, how, usual_seconds):
     path, rng = write_desk(tmp_path / "desk"), random.Random(7)
-    moments = [rng.uniform(0, usual_seconds) for _ in range(10)]
-    moments += [usual_seconds * rng.uniform(0.85, 1.05) for _ in range(10)]
+    count = 10 if FULL else 5
+    moments = [rng.uniform(0, usual_seconds) for _ in range(count)]
+    moments += [usual_seconds * rng.uniform(0.85, 1.05) for _ in range(count)]
     for number, moment in enumerate(moments):
         out = tmp_path / f"runs{number}"
         code = stopped(how, moment, path, out)
