@@ -120,4 +120,6 @@ def basis_variance_by_venue(market: Market, positions: Vector) -> Vector:
     """Euler allocation (V,) in USD² of the basis variance; it sums to the variance of that source."""
     quote = currency_exposure(market.cash, positions, market.index_currency_of)
     gradient = variance_gradient(market.risk, evaluate.deltas(market, positions), positions, quote)
-    return evaluate.by_venue(market, positions * gradient.positions / 2)
+    # What bases move with their coins is risk of the coins.
+    with_coins = market.risk.beta_of * gradient.delta[market.asset_of]
+    return evaluate.by_venue(market, positions * (gradient.positions - with_coins) / 2)

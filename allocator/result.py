@@ -156,6 +156,7 @@ def risk(market: Market, x: Vector) -> Json:
                 "net_delta_usd": usd(delta[a]),
                 "previous_net_delta_usd": usd(before[a]),
                 "variance_share": number(by_asset[a] / total) if total > 0 else None,
+                "basis_beta": number(_basis_beta(market, a)),
             }
             for a, asset in enumerate(market.assets)
         ],
@@ -175,6 +176,12 @@ def risk(market: Market, x: Vector) -> Json:
             )
         },
     }
+
+
+def _basis_beta(market: Market, asset: int) -> float:
+    """How much more than the coin its contracts move, as a fraction of its return; 0 without contracts."""
+    mine = market.risk.beta_of[market.asset_of == asset]
+    return float(mine.mean()) if mine.size else 0.0
 
 
 def _exposure_by_kind(market: Market) -> dict[str, dict[str, float]]:

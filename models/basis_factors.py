@@ -13,13 +13,13 @@ days this sd against the calmer of equal split and Binance alone: at worst 1.001
 0.999 and 0.996 with cut ones; on average 0.992 and 0.858, and 0.995 and 0.855.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from models.arrays import Vector, column_medians, finite, non_negative, positive
+from models.basis import lag_rows
 
 CHANGE_LIMIT = 2.0
 """Where changes are cut for their correlation, in robust sds: as Khan, Van Aelst and Zamar (2007), "Robust
@@ -57,7 +57,7 @@ def change_correlation(
     values, step = np.asarray(levels, dtype=np.float64), float(positive("step_hours", step_hours))
     if values.ndim != 2 or bool(np.isinf(values).any()):
         raise ValueError(f"levels {values.shape}: give a column per basis, NaN where missing")
-    rows = max(math.ceil(float(positive("hours", hours)) / step - _ROUNDING), 1)
+    rows = lag_rows(hours, step)
     if len(values) <= rows:
         raise ValueError(f"levels hold {len(values)} rows: give more than the {rows} of one change")
     stride = max(rows // _PER_CHANGE, 1)

@@ -2,11 +2,11 @@
 
 P&L over the decision horizon, in USD:
 
-    sum_a delta_a·R_a + sum_g (sum_{i in g} x_i)·B_g + sum_c k_c·Q_c
+    sum_a delta_a·R_a + sum_g (sum_{i in g} x_i)·(B_g + beta_g·R_a(g)) + sum_c k_c·Q_c
 
 with R the asset returns (factors plus idiosyncratic), B the basis returns of the groups of instruments that
-share one basis (common factors plus each basis's own), and Q the returns of the quote currencies; R, B and Q
-are uncorrelated with each other. All are fractions.
+share one basis (common factors plus each basis's own) beyond what they move with their own coin, and Q the
+returns of the quote currencies; R, B and Q are uncorrelated with each other. All are fractions.
 """
 
 from dataclasses import dataclass, field
@@ -28,7 +28,9 @@ class RiskModel:
     basis_sd (G,), basis_group (n,): instrument i has the basis of group basis_group[i].
     basis_loadings (k, G): cov(B) = loadings.T @ loadings + diag(basis_sd²), so that basis_sd is what common
     factors leave; there are none by default.
-    currency_loadings (C, C): cov(Q) = loadings.T @ loadings. Errors: ValueError on shapes, NaN, negative sd.
+    currency_loadings (C, C): cov(Q) = loadings.T @ loadings. basis_beta (G,): how a basis moves with the
+    return of its own asset basis_asset (G,), see `models.basis_beta`; zeros by default. Errors: ValueError on
+    shapes, NaN, negative sd.
     """
 
     asset_loadings: Vector
@@ -37,6 +39,8 @@ class RiskModel:
     basis_group: IntVector
     currency_loadings: Vector
     basis_loadings: Vector = field(default_factory=lambda: np.zeros((0, 0)))
+    basis_beta: Vector = field(default_factory=lambda: np.zeros(0))
+    basis_asset: IntVector = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         loadings = finite("asset_loadings", self.asset_loadings)
@@ -58,13 +62,28 @@ class RiskModel:
             object.__setattr__(self, "basis_loadings", np.zeros((0, groups)))
         elif common.shape[1:] != (groups,) or common.ndim != 2:
             raise ValueError(f"basis_loadings {common.shape}: give (factors, {groups}), a column per basis")
+        if np.size(self.basis_beta) == 0:
+            # No basis, of however many, moves with its asset.
+            object.__setattr__(self, "basis_beta", np.zeros(groups))
+            object.__setattr__(self, "basis_asset", np.zeros(groups, dtype=np.int64))
+            return
+        if finite("basis_beta", self.basis_beta).shape != (groups,) or np.shape(self.basis_asset) != (
+            groups,
+        ):
+            raise ValueError(f"basis_beta and basis_asset: give ({groups},), one per basis each")
+        indices("basis_asset", self.basis_asset, assets.size)
+
+    @property
+    def beta_of(self) -> Vector:
+        """Beta (n,) of each instrument: a dollar of it moves like 1 + beta dollars of its asset."""
+        return np.asarray(self.basis_beta[self.basis_group])
 
 
 class VarianceGradient(NamedTuple):
     """Derivatives of the variance by asset delta (A,), position (n,) and currency exposure (C,).
 
-    The one by position is through its basis alone; a position moves delta and currency exposure too, which
-    the caller adds by the chain rule.
+    The one by position is through its basis alone, what that moves with its coin included; a position moves
+    delta and currency exposure too, which the caller adds by the chain rule.
     """
 
     delta: Vector
@@ -82,11 +101,12 @@ def variance_by_source(
     """
     _check_book(model, delta, positions, currency_exposure)
     held = _by_group(model, positions)
+    moved = _moved(model, delta, held)
     return {
-        "asset": float(np.sum((model.asset_loadings @ delta) ** 2)),
+        "asset": float(np.sum((model.asset_loadings @ moved) ** 2)),
         "basis": float(np.sum((model.basis_loadings @ held) ** 2) + np.sum((model.basis_sd * held) ** 2)),
         "quote": float(np.sum((model.currency_loadings @ currency_exposure) ** 2)),
-        "idiosyncratic": float(np.sum((model.asset_idiosyncratic * delta) ** 2)),
+        "idiosyncratic": float(np.sum((model.asset_idiosyncratic * moved) ** 2)),
     }
 
 
@@ -100,10 +120,12 @@ def variance_gradient(
 ) -> VarianceGradient:
     """Partial derivatives of `variance`, in USD."""
     _check_book(model, delta, positions, currency_exposure)
-    basis = _basis_covariance_times(model, _by_group(model, positions))
+    held = _by_group(model, positions)
+    by_asset = 2.0 * _asset_covariance_times(model, _moved(model, delta, held))
+    basis = 2.0 * _basis_covariance_times(model, held) + model.basis_beta * by_asset[model.basis_asset]
     return VarianceGradient(
-        delta=2.0 * _asset_covariance_times(model, delta),
-        positions=2.0 * basis[model.basis_group],
+        delta=by_asset,
+        positions=basis[model.basis_group],
         currency_exposure=2.0 * (model.currency_loadings.T @ (model.currency_loadings @ currency_exposure)),
     )
 
@@ -114,10 +136,12 @@ def variance_by_asset(model: RiskModel, delta: Vector, positions: Vector, asset_
     asset_of (n,): the asset of each instrument. An asset that diversifies the others has a negative share.
     """
     _check_book(model, delta, positions, np.zeros(model.currency_loadings.shape[1]))
-    basis = positions * _basis_covariance_times(model, _by_group(model, positions))[model.basis_group]
+    held = _by_group(model, positions)
+    basis = positions * _basis_covariance_times(model, held)[model.basis_group]
+    moved = _moved(model, delta, held)
     owners = indices("asset_of", asset_of, delta.size)
     by_basis = np.bincount(owners, weights=basis, minlength=delta.size)
-    return np.asarray(delta * _asset_covariance_times(model, delta) + by_basis, dtype=np.float64)
+    return np.asarray(moved * _asset_covariance_times(model, moved) + by_basis, dtype=np.float64)
 
 
 def factor_form(covariance: ArrayLike, rank: int) -> tuple[Vector, Vector]:
@@ -205,6 +229,14 @@ def _check_book(model: RiskModel, delta: Vector, positions: Vector, currency_exp
 
 def _by_group(model: RiskModel, positions: Vector) -> Vector:
     return np.bincount(model.basis_group, weights=positions, minlength=model.basis_sd.size).astype(np.float64)
+
+
+def _moved(model: RiskModel, delta: Vector, held: Vector) -> Vector:
+    """Dollars (A,) that move like each asset: its delta, and the betas of bases held (G,) on it."""
+    if not model.basis_beta.any():
+        return np.asarray(delta)
+    betas = model.basis_beta * held
+    return np.asarray(delta + np.bincount(model.basis_asset, weights=betas, minlength=np.size(delta)))
 
 
 def _basis_covariance_times(model: RiskModel, held: Vector) -> Vector:

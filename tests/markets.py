@@ -251,7 +251,9 @@ def _risk(spec: Spec, assets: tuple[str, ...]) -> RiskModel:
     shared = spec.basis_correlation
     common = np.sqrt(shared) * basis[None, :] if shared else np.zeros((0, len(basis)))
     currencies = np.diag(list(spec.currency_sd.values()))
-    return RiskModel(loadings, own, np.sqrt(1 - shared) * basis, group, currencies, common)
+    beta = np.full(len(first), spec.basis_beta)
+    owner = np.array([assets.index(spec.perps[i].asset) for i in first])
+    return RiskModel(loadings, own, np.sqrt(1 - shared) * basis, group, currencies, common, beta, owner)
 
 
 def _boxes(

@@ -88,6 +88,10 @@ def random_spec(seed: int, wish: Wish = ANYTHING) -> Spec:
         market, coin, venue, _ = shared.dirichlet(np.ones(4)).tolist()
         correlation = float(shared.uniform(0, 0.8))
         spec = replace(spec, basis_correlation=correlation, error_shares=(market, coin, venue))
+    bases = np.random.default_rng([seed, 2])
+    if bases.random() < 0.5:
+        # Far larger than recorded, so that what forgets it is seen.
+        spec = replace(spec, basis_beta=float(bases.uniform(-0.05, 0.1)))
     spec = replace(spec, limits=_limits(rng, wish, spec))
     return with_room(spec, reference(build(spec), rng), rng)
 

@@ -143,7 +143,8 @@ class Balance:
 class Spec:
     """A whole market. Without `balances` each venue has a thousand books of every settlement currency.
 
-    `basis_correlation` is of every pair of bases; `error_shares` of funding errors by market, coin, venue.
+    `basis_correlation` is of every pair of bases, `basis_beta` of every basis on its coin; `error_shares` of
+    funding errors by market, coin, venue.
     """
 
     perps: tuple[Perp, ...]
@@ -153,6 +154,7 @@ class Spec:
     correlation: float = 0.0
     factors: int | None = None
     basis_correlation: float = 0.0
+    basis_beta: float = 0.0
     error_shares: tuple[float, float, float] = (0.0, 0.0, 0.0)
     currency_sd: Mapping[str, float] = field(default_factory=lambda: {"USDT": 0.0, "USDC": 0.0})
     cash: Mapping[str, float] = field(default_factory=dict)

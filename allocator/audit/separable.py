@@ -83,7 +83,8 @@ def shared_factors(market: Market) -> Matrix:
     risk = market.risk
     n = len(market.instruments)
     own = np.zeros((len(market.assets), n))
-    own[market.asset_of, np.arange(n)] = risk.asset_idiosyncratic[market.asset_of]
+    like_coin = 1.0 + risk.beta_of
+    own[market.asset_of, np.arange(n)] = risk.asset_idiosyncratic[market.asset_of] * like_coin
     members = np.bincount(risk.basis_group, minlength=len(risk.basis_sd))
     groups = np.flatnonzero(members > 1)
     shared = (risk.basis_group[None, :] == groups[:, None]) * risk.basis_sd[groups][:, None]
@@ -92,7 +93,7 @@ def shared_factors(market: Market) -> Matrix:
     indexed[market.index_currency_of[quoted], quoted] = -1.0
     common = risk.basis_loadings[:, risk.basis_group]
     by_asset, by_currency = risk.asset_loadings[:, market.asset_of], risk.currency_loadings @ indexed
-    return np.vstack([by_asset, own, shared, common, by_currency])
+    return np.vstack([by_asset * like_coin, own, shared, common, by_currency])
 
 
 def _kinks(market: Market) -> list[Vector]:

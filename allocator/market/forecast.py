@@ -25,6 +25,7 @@ from models.basis import (
     floored,
     half_life_resolved,
 )
+from models.basis_beta import pooled_beta
 from models.basis_factors import change_correlation, common_loadings, own_sd
 from models.covariance import (
     RiskModel,
@@ -172,11 +173,13 @@ def _scaled(daily: Matrix, assets: tuple[str, ...], forecast: AssetForecast, fin
 class BasisRisk(NamedTuple):
     """Change of each perp's basis over the decision horizon: sd (n,), loadings (k, n) on common factors.
 
-    `sd` counts the loadings too, and is at least the floor; what the floor adds is each basis's own.
+    `sd` counts the loadings too, and is at least the floor; what the floor adds is each basis's own. It also
+    counts what the basis moves with its coin, `beta` (n,) of the return: a few per cent, on the safe side.
     """
 
     sd: Vector
     loadings: Vector
+    beta: Vector
 
     @property
     def own(self) -> Vector:
@@ -197,7 +200,9 @@ def basis_risk(
         free = np.sqrt(change_variance(forecast.level, reversion, known.hours))
         shared = (np.sqrt(forecast.correlation) * free * pinned)[np.newaxis]
         return BasisRisk(
-            floored(free, forecast.floor) * pinned, shared if forecast.correlation else shared[:0]
+            floored(free, forecast.floor) * pinned,
+            shared if forecast.correlation else shared[:0],
+            np.zeros(len(listings)),
         )
     grid = known.grid(window)
     grid = grid.evenly(list(grid.places))
@@ -214,10 +219,18 @@ def basis_risk(
     thin = np.isnan(sd)
     _report_basis(_named(listings, thin), _named(listings, ~seen & ~thin), step, findings)
     total = np.asarray(floored(np.where(thin, 0.0, sd), forecast.floor) * pinned)
-    if thin.any() or not forecast.factors or len(listings) < 2:
-        return BasisRisk(total, np.zeros((0, len(listings))))
+    if thin.any() or not listings:
+        return BasisRisk(total, np.zeros((0, len(listings))), np.zeros(len(listings)))
+    perps = np.array([listing.expiry is None for listing in listings])
+    coins = grid.columns([(INDEX, f"{row.row['asset']}/USD") for row in listings])
+    beta = pinned * pooled_beta(
+        *(levels[:, perps], coins[:, perps], step, known.hours, forecast.correlation_memory),
+        weight=forecast.coin_weight,
+    )
+    if not forecast.factors or len(listings) < 2:
+        return BasisRisk(total, np.zeros((0, len(listings))), beta)
     together = change_correlation(levels, step, known.hours, forecast.correlation_memory)
-    return BasisRisk(total, common_loadings(together, forecast.factors) * sd * pinned)
+    return BasisRisk(total, common_loadings(together, forecast.factors) * sd * pinned, beta)
 
 
 def _named(listings: list[Listing], which: BoolVector) -> list[str]:
@@ -364,5 +377,7 @@ def risk_model(
         basis_group=group,
         currency_loadings=np.diag(daily * np.sqrt(known.hours / 24.0)),
         basis_loadings=basis.loadings,
+        basis_beta=basis.beta,
+        basis_asset=np.array([assets.index(str(row.row["asset"])) for row in different], dtype=np.int64),
     )
     return model, covariance

@@ -55,6 +55,7 @@ class Structure:
     has_impact: bool
     has_idiosyncratic: bool
     basis_factors: int
+    has_basis_beta: bool
     has_funding_uncertainty: bool
     has_size_loss: bool
     haircut_pockets: Index
@@ -80,6 +81,7 @@ def structure(market: Market, parts: Parts = AFRESH) -> Structure:
         has_impact=parts("impact", lambda: bool(np.any(costs.impact > 0)), costs),
         has_idiosyncratic=bool(np.any(market.risk.asset_idiosyncratic > 0)),
         basis_factors=len(market.risk.basis_loadings),
+        has_basis_beta=bool(np.any(market.risk.basis_beta != 0)),
         has_funding_uncertainty=market.objective.funding_uncertainty_aversion > 0,
         has_size_loss=parts("size loss", lambda: bool(np.any(stresses.size_loss > 0)), stresses),
         haircut_pockets=parts("cut pockets", lambda: cut_pockets(market), *pocketed),
@@ -235,6 +237,7 @@ def _risk(market: Market) -> dict[str, Vector]:
         "risk.idiosyncratic": root * risk.asset_idiosyncratic,
         "risk.basis": root * risk.basis_sd,
         "risk.basis_factors": root * risk.basis_loadings,
+        "risk.beta": risk.beta_of,
         "risk.currency": root * risk.currency_loadings,
     }
 

@@ -191,9 +191,15 @@ def _factors(
         rows.append(g == expression)
         blocks.append(g)
 
-    tie("factor_asset", slots("risk.asset") @ delta)
+    moved = delta
+    if shape.has_basis_beta:
+        # Bases move with their coins: an instrument counts 1 + beta times. As in `models.covariance`.
+        moved = cp.Variable(delta.size, name="moved")
+        owner = incidence(market.asset_of, delta.size)
+        rows.append(moved == delta + owner @ cp.multiply(slots("risk.beta"), x))
+    tie("factor_asset", slots("risk.asset") @ moved)
     if shape.has_idiosyncratic:
-        tie("factor_idiosyncratic", cp.multiply(slots("risk.idiosyncratic"), delta))
+        tie("factor_idiosyncratic", cp.multiply(slots("risk.idiosyncratic"), moved))
     groups = incidence(risk.basis_group, len(risk.basis_sd))
     tie("factor_basis", cp.multiply(slots("risk.basis"), groups @ x))
     if shape.basis_factors:

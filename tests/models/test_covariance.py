@@ -28,6 +28,8 @@ def case(seed, assets=4, groups=3, instruments=6, currencies=2):
         rng.integers(0, groups, instruments),
         rng.normal(size=(currencies, currencies)) * 0.002,
         rng.normal(size=(int(rng.integers(0, 3)), groups)) * 5e-4,
+        rng.normal(size=groups) * 0.1 * (seed % 2),
+        rng.integers(0, assets, groups),
     )
     return (
         model,
@@ -47,7 +49,9 @@ def test_variance_equals_the_dense_quadratic_form(seed):
         [[common[:, g] @ common[:, h] + model.basis_sd[g] ** 2 * (g == h) for h in group] for g in group]
     )
     quote_cov = model.currency_loadings.T @ model.currency_loadings
-    dense = delta @ asset_cov @ delta + positions @ basis_cov @ positions + currency @ quote_cov @ currency
+    own = (model.basis_asset[group][None, :] == np.arange(delta.size)[:, None]) * model.beta_of
+    moved = delta + own @ positions
+    dense = moved @ asset_cov @ moved + positions @ basis_cov @ positions + currency @ quote_cov @ currency
     assert variance(model, delta, positions, currency) == pytest.approx(dense, rel=1e-10)
 
 

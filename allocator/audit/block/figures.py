@@ -209,10 +209,11 @@ def _risk(block: Block, positions: Matrix, delta: Matrix) -> Risk:
     own = block.take(lambda m: m.risk.asset_idiosyncratic)
     common, basis_sd = block.take(lambda m: m.risk.basis_loadings), block.take(lambda m: m.risk.basis_sd)
     by_currency = block.take(lambda m: m.risk.currency_loadings)
-    held = block.by_basis(positions)
+    held, beta = block.by_basis(positions), block.take(lambda m: m.risk.beta_of)
+    moved = delta + block.by_asset(beta * positions)
     quote = block.take(lambda m: m.cash) - block.by_index_currency(positions)
-    factors, shared, quoted = _times(by_asset, delta), _times(common, held), _times(by_currency, quote)
-    alone, lone = own * delta, basis_sd * held
+    factors, shared, quoted = _times(by_asset, moved), _times(common, held), _times(by_currency, quote)
+    alone, lone = own * moved, basis_sd * held
     sources = {
         "asset": (factors**2).sum(axis=1),
         "basis": (shared**2).sum(axis=1) + (lone**2).sum(axis=1),
@@ -224,7 +225,7 @@ def _risk(block: Block, positions: Matrix, delta: Matrix) -> Risk:
     on_currency = 2.0 * _back(by_currency, quoted)
     by_quote = np.column_stack([on_currency, np.zeros(len(on_currency))])  # −1, USD, is the appended 0
     slope = (
-        on_delta[:, first.asset_of]
+        on_delta[:, first.asset_of] * (1.0 + beta)
         + on_basis[:, first.risk.basis_group]
         - by_quote[:, first.index_currency_of]
     )
