@@ -120,7 +120,7 @@ def test_all_rivals(desk, walks, told):
     1.57 bp) and earned 0.12 bp a day less. The split is chosen on the first day, on what March had shown,
     and within four days of holding neither a calmer split nor a small lead of one venue pays for a move to
     it. It is one draw: over eleven monthly starts of 120 days both earned the same, and the allocator was
-    calmer in ten.
+    calmer in nine.
     """
     if FULL:
         loaded, _, tape = desk
