@@ -31,7 +31,8 @@ AVERSIONS = ("1e-3", "5e-4", "2e-4", "1e-4", "3e-5")
 RIVALS = ("no_hedge", "one_to_one.binance", "equal_split", "best_funding", "last_days", "least_variance")
 START, END = rd.LATE
 WINDOW = round((END - START) / rd.DAY)
-DAYS = WINDOW if FULL else 12
+FEW = 12
+DAYS = WINDOW if FULL else FEW
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +81,10 @@ def test_the_hand_figures_come_out_of_plain_pandas(rule):
 @pytest.mark.parametrize("rule", ["one_to_one.binance", "equal_split"])
 def test_the_walk_of_a_rule_is_its_hand_calculation(desk, rule):
     """Coins are held, not restated each day: with the coins' own weights pandas says what the walk booked."""
-    found = walked(desk, rule)
+    found = desk.walk(rule, FEW)
     booked = rd.measured(found)
     perps, spot, paid = rd.prices()
-    coins, held = rd.book(START), pd.date_range(START, periods=DAYS + 1, freq="24h")
+    coins, held = rd.book(START), pd.date_range(START, periods=FEW + 1, freq="24h")
     own = np.array([coins[coin] for _, coin in rd.PERPS])
     short = shares_of(rule)[0] * own * (spot.loc[START, [c for _, c in rd.PERPS]].to_numpy())
     short = short / perps.loc[START, list(rd.PERPS)].to_numpy()  # contracts of one coin
@@ -94,8 +95,8 @@ def test_the_walk_of_a_rule_is_its_hand_calculation(desk, rule):
     funding = (paid[list(rd.PERPS)] * mark)[window].sum().to_numpy() @ short
     # A hedge in whole lots drifts with the perp's premium by parts of a basis point, and is put right daily.
     assert booked.volatility == pytest.approx(gains.std() / 800, rel=2e-3)
-    assert booked.funding == pytest.approx(funding / DAYS / 800, abs=1e-3)
-    assert booked.cost == pytest.approx(rd.COST * 1e4 / DAYS, rel=0.05)
+    assert booked.funding == pytest.approx(funding / FEW / 800, abs=1e-3)
+    assert booked.cost == pytest.approx(rd.COST * 1e4 / FEW, rel=0.05)
 
 
 def test_all_rivals(desk, told):
