@@ -131,7 +131,7 @@ def check_range(over, figure, market):
         assert there.infeasible == side.infeasible
         if side.beyond_usd is not None:
             # Beyond an end a price may be next to none: solvers tell it to some 1e-8 dollars a unit.
-            off.append(abs(there.price - side.beyond_usd) / max(band, 1e-6 * size))
+            off.append(abs(there.price - side.beyond_usd) / max(band, 2e-6 * size))
             assert abs(there.price - over.saves_usd) >= 0.99 * band
     return off
 
