@@ -19,6 +19,7 @@ _NUMBER = rf"[-+]?{_UNSIGNED}"
 _HOURS = {"h": Decimal(1), "d": Decimal(24), "w": Decimal(168)}
 _PARTS = {"bp": Decimal("1e-4"), "%": Decimal("1e-2")}
 _MAGNITUDE = {"": Decimal(1), "k": Decimal("1e3"), "m": Decimal("1e6"), "bn": Decimal("1e9")}
+_LONGEST_HOURS = 36_500 * 24.0  # times that far off are no dates any more
 _PER_YEAR = {"y": Decimal(1), "d": Decimal(365)}
 
 
@@ -50,7 +51,10 @@ def parse_hours(value: object) -> float:
     match = _match(rf"({_NUMBER})\s*(min|m|h|d|w)", value)
     if match is None:
         raise _hint(value, "a duration such as 24h, 90m or 3d")
-    return _number(match[1], _HOURS[match[2]]) if match[2] in _HOURS else _number(match[1]) / 60
+    hours = _number(match[1], _HOURS[match[2]]) if match[2] in _HOURS else _number(match[1]) / 60
+    if abs(hours) > _LONGEST_HOURS:
+        raise ValueError(f"{value!r} is longer than a hundred years; write {_LONGEST_HOURS / 24:g}d at most")
+    return hours
 
 
 def parse_fraction(value: object) -> float:

@@ -16,6 +16,7 @@ LEAST_PRINTS = 12
 """Fewer settled rates than this hold no forecast with a past to learn from and a future to be wrong about."""
 
 _LEAST_ERRORS = 3
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,11 @@ def past_errors(past: PastRates, ladder: AverageLadder) -> ForecastErrors:
     # long_run + sum_j (level_j - level_{j+1})·weight_j, level by level.
     shares = np.diff(weights, prepend=0.0)
     deviation = np.tensordot(shares, past.levels[:, origins], axes=1) - weights[-1] * ladder.long_run
-    return ForecastErrors(past.ahead[origins] - (deviation + ladder.long_run), deviation, horizon)
+    errors = past.ahead[origins] - (deviation + ladder.long_run)
+    # What rounding leaves of a rate that never changed is no error: scaled up, it would look like shocks.
+    sizes = np.where(np.isfinite(past.levels[0]), np.abs(past.levels[0]), 0.0).max(axis=0, initial=0.0)
+    errors[np.abs(errors) <= _ROUNDING * np.maximum(sizes, abs(ladder.long_run))] = 0.0
+    return ForecastErrors(errors, deviation, horizon)
 
 
 def conditional_error_sd(history: ForecastErrors, deviation_now: ArrayLike, pooling: float) -> Vector:

@@ -101,3 +101,26 @@ def test_memory_is_bounded_and_forgets_the_oldest():
 
     assert [make(x) for x in (1, 2, 1, 3, 1, 2)] == [1, 4, 1, 9, 1, 4]
     assert calls == [1, 2, 3, 2]
+
+
+def test_costs_are_those_of_the_venue_not_of_its_place(desk):
+    """An account without perps stands first, then last: each venue has the fees that stood at its place."""
+    path, tables, _ = desk
+    memory, base = Memory(), load_scenario(path)
+    venues = base.scenario.venues
+    idle = venues["okx"].model_copy(update={"exchange": "okx", "account": "idle"})
+    idle = idle.model_copy(update={"fees": idle.fees.model_copy(update={"taker": 1e-4})})
+    before, after = {"idle": idle, **venues}, {**venues, "idle": idle}
+    fees = [venue.fees for venue in before.values()]
+    after = {
+        name: venue.model_copy(update={"fees": fee})
+        for (name, venue), fee in zip(after.items(), fees, strict=True)
+    }
+    one, two = (
+        dataclasses.replace(base, scenario=base.scenario.model_copy(update={"venues": each}))
+        for each in (before, after)
+    )
+    build_market(one, tables, memory=memory)
+    found = build_market(two, tables, memory=memory)
+    assert same(found.costs, build_market(two, tables).costs)
+    assert not same(found.costs, build_market(one, tables).costs)

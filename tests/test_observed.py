@@ -21,9 +21,10 @@ from allocator.backtests.known import Records
 from allocator.backtests.simulate import simulated
 from allocator.backtests.tape import Tape
 from allocator.market.build import build_market
-from allocator.market.funding import FundingHistories
+from allocator.market.funding import FundingHistories, funding_forecast, funding_histories
 from allocator.market.history import Grid, settlements
 from allocator.market.observed import observe
+from allocator.market.universe import Findings, Listing
 from allocator.scenario.load import load_scenario
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -156,3 +157,28 @@ def test_without_rows_there_is_nothing_to_see():
     assert np.isnan(empty.step_hours)
     assert empty.columns([("alpha", "A"), None]).shape == (0, 2)
     assert replace(empty).evenly([("alpha", "A")]).values.shape[0] == 0
+
+
+def test_averages_of_a_history_are_remembered_but_not_all(records):
+    history, found = records.history, Findings()
+    newest = records.at(80, records.loaded).newest
+    keys = [key for key in history.funding.places if key in newest.terms]
+    listings = [Listing(k[0], k[0], k[1], "all", None, newest.terms[k]) for k in keys]  # type: ignore[arg-type]
+    funding = funding_histories(history.funding, listings, 2000.0, newest.as_of, found)
+    assert funding is not None
+    one = funding.averages(24.0)
+    assert funding.averages(24.0) is one
+    for k in range(100):
+        funding.averages(30.0 + k)
+    assert funding.averages(24.0) is not one
+    np.testing.assert_array_equal(funding.averages(24.0), one)
+
+
+def test_of_no_perps_there_is_no_funding(records):
+    now = records.at(80, records.loaded).newest.as_of
+    none = funding_histories(records.history.funding, [], 2000.0, now, Findings())
+    assert none is not None
+    assert none.last.size == 0
+    believed = records.loaded.scenario.forecasts.funding
+    found = funding_forecast(none, [], believed, now, 24.0, 240.0, Findings())
+    assert found.cost.size == 0

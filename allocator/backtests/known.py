@@ -66,7 +66,7 @@ class Records:
 
     def widen(self, loaded: LoadedScenario) -> None:
         """Keep as much of the past at hand as this scenario looks back on."""
-        self.back = max(self.back, _lookback(loaded))
+        self.back, self._kept = max(self.back, _lookback(loaded)), None
 
     @cached_property
     def solver(self) -> Solver:

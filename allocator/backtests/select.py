@@ -26,6 +26,7 @@ from allocator.scenario.messages import node_at
 from allocator.scenario.source import from_plain
 
 SELECTED = "selected"
+_FIXED = ("schema_version", "name", "description", "as_of", "snapshot", "backtest")
 _MOST = 200  # candidates: each walks the whole span
 
 
@@ -95,6 +96,10 @@ def candidates(loaded: LoadedScenario) -> dict[str, LoadedScenario]:
         return {}
     source, grid = loaded.origin("backtest.select.grid"), node_at(loaded.tree, ("backtest", "select", "grid"))
     assert grid is not None
+    fixed = [key for key in wanted.grid if _is_fixed(key_path(key) or (key,))]
+    if fixed:
+        message = f"backtest.select.grid: {', '.join(fixed)} cannot change in a walk; leave it out"
+        raise ScenarioError([Problem(source, message)])
     found, problems = {}, list[Problem]()
     combinations = list(product(*wanted.grid.values()))
     if len(combinations) > _MOST:
@@ -116,6 +121,11 @@ def candidates(loaded: LoadedScenario) -> dict[str, LoadedScenario]:
     if problems:
         raise ScenarioError(list(dict.fromkeys(problems)))
     return found
+
+
+def _is_fixed(path: tuple[str, ...]) -> bool:
+    """What a walk takes from elsewhere: its time, its tables, the venues' tables, and how it walks."""
+    return path[0] in _FIXED or (path[0] == "venues" and path[2:3] in ((), ("table",), ("exchange",)))
 
 
 def select(loaded: LoadedScenario, records: Records, span: Span) -> Selection:

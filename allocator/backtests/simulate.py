@@ -63,10 +63,14 @@ def simulated(
         quote = currencies[:, market.index_currency_of[k]] if market.index_currency_of[k] >= 0 else 1.0
         marks = coins[:, market.asset_of[k]] * i.contract.coins_per_unit / quote * (1 + basis[:, k])
         frames.append(_series(times, i.exchange, i.symbol, marks))
-        paid.append(_funding(times, market, k, premium, bar_hours))
+        if i.expiry is None:
+            paid.append(_funding(times, market, k, premium, bar_hours))
     tables = dict(snapshot.tables)
     tables["prices"] = _lines(pd.concat(frames, ignore_index=True).sort_values(["time", "venue", "symbol"]))
-    tables["funding"] = _lines(pd.concat(paid, ignore_index=True).sort_values(["time", "venue", "symbol"]))
+    if paid:
+        tables["funding"] = _lines(
+            pd.concat(paid, ignore_index=True).sort_values(["time", "venue", "symbol"])
+        )
     for name in ("instruments", "margin_tiers"):
         # Today's terms stand for the whole of a past that never was, restated so that they never are old.
         stated = [tables[name].assign(time=time) for time in times[:: _TERMS_DAYS * 24 // bar_hours]]

@@ -72,6 +72,7 @@ def form_beliefs(
         *(believed.assets, believed.basis, believed.currencies),
     )
     seen.findings.raise_if_any()
+    fees = tuple((name, venue.fees) for name, venue in scenario.venues.items())
     daily = np.sqrt(np.diag(covariance) * 24.0 / hours)[names.asset_of]
     costs = seen.stage(
         "costs",
@@ -79,7 +80,10 @@ def form_beliefs(
         lambda found: trading_costs(scenario, listings, prices, newest.books, daily, found),
         *(listings, scenario.objective.maker_share, impact),
         *((prices, newest.books) if impact.model == "book" else ()),
-        *(daily if impact.model == "square_root" else None, tuple(v.fees for v in scenario.venues.values())),
+        *(
+            daily if impact.model == "square_root" else None,
+            fees,
+        ),
     )
     perps = [listing for listing in listings if listing.expiry is None]
     histories = seen.stage(

@@ -293,7 +293,7 @@ def _held(site: _Site, listed: _Listed) -> _Held:
             state.collateral, scenario, listed.listings, ex.Reference(usd, found), holdings.arriving
         ),
         *(state.collateral, usd, listed.listings, holdings, accounts),
-        tuple(tuple(v.withdrawals) for v in scenario.venues.values()),
+        tuple((name, tuple(v.withdrawals)) for name, v in scenario.venues.items()),
     )
     check_ticks(scenario.orders, listed.instruments, listed.prices, findings)
     findings.raise_if_any()

@@ -38,6 +38,7 @@ from models.funding_errors import (
 # Weight of all instruments' past errors against one's own; of 0.5, 0.75 and 1 the best likelihood of the
 # errors of recorded funding of 2023 and of autumn 2024, on 45 and on 90 days of history.
 POOLING = 0.75
+_AVERAGES = 16  # remembered of one history
 T = TypeVar("T")
 _NAMED = 5
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,7 +69,7 @@ class FundingHistories:
         hours = (settled - us_of(as_of)) / 3.6e9
         # An indication that has passed is not what was paid.
         paid = (stated.known[rows] >= settled) & (hours <= 0)
-        newest = np.flatnonzero(np.append(owners[1:] != owners[:-1], True))
+        newest = np.flatnonzero(np.diff(owners, append=-1))
         indicated = np.full(count, np.nan)
         coming = np.flatnonzero(hours > 0)
         next_hours = np.full(count, np.inf)
@@ -107,9 +108,10 @@ class FundingHistories:
         )
 
     def _once(self, key: tuple[object, ...], make: Callable[[], T]) -> T:
-        if key not in self._known:
-            self._known[key] = make()
-        found: T = self._known[key]
+        found: T = self._known.pop(key) if key in self._known else make()
+        self._known[key] = found  # the one used last stands last
+        if len(self._known) > _AVERAGES:
+            del self._known[next(iter(self._known))]
         return found
 
     def on_grid(self, members: Index) -> Matrix:

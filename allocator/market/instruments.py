@@ -110,13 +110,29 @@ def instruments(
                 index_currency=row["index_currency"],
                 settlement_currency=row["settlement_currency"],
                 contract=_contract(row),
-                brackets=convex_brackets(venue.margin, row["asset"], tiers.get(listing.key)),
+                brackets=_brackets(loaded, listing, tiers, findings),
                 selection=listing.selection,
                 largest_usd=largest,
                 expiry=listing.expiry,
             )
         )
     return tuple(result)
+
+
+def _brackets(
+    loaded: LoadedScenario, listing: Listing, tiers: Mapping[Key, Brackets], findings: Findings
+) -> Brackets:
+    """Convex brackets; a problem where the venue's tiers have none, as tiers without a last cap."""
+    rules = loaded.scenario.venues[listing.venue].margin
+    try:
+        return convex_brackets(rules, listing.row["asset"], tiers.get(listing.key))
+    except ValueError as error:
+        path = f"venues.{listing.venue}.margin.tiers"
+        message = (
+            f"{listing.venue} {listing.symbol}: {path} is {rules.tiers}, but of its margin_tiers {error}"
+        )
+        findings.problems.append(Problem(loaded.origin(path), message))
+        return tiers[listing.key]
 
 
 def _largest(

@@ -8,8 +8,9 @@ not end optimal here is judged by `allocator.program.solve`.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import clarabel
 import numpy as np
@@ -29,6 +30,9 @@ class Backend(Protocol):
 
     def solve(self, cell: Cell, constant: float) -> Point | None:
         """The optimum, or None where the solver did not reach one. `constant` adds to the objective."""
+
+    def renewed(self) -> Backend:
+        """One whose answers do not depend on the cells that this one has met."""
 
 
 def backend(form: Parametric, name: str) -> Backend:
@@ -65,6 +69,12 @@ class Clarabel:
         self._solver: clarabel.DefaultSolver | None = None
         self.last: clarabel.DefaultSolution | None = None  # the solver's own last word, certificates included
 
+    def renewed(self) -> Clarabel:
+        """Another, which scales by the numbers it meets first."""
+        found = copy.copy(self)
+        found._solver = None
+        return found
+
     def solve(self, cell: Cell, constant: float) -> Point | None:
         """The optimum, or None."""
         if self._solver is None:
@@ -92,14 +102,15 @@ class Piqp:
         self._equal, self._in_equal = _some_rows(rows, np.arange(cones.zero))
         self._less, self._in_less = _some_rows(rows, several)
         self._several, self._bounds = several, _Bounds.of(rows, single)
-        self._solver = piqp.SparseSolver()
-        settings = self._solver.settings
-        settings.verbose = False
-        for name in ("eps_abs", "eps_rel", "eps_duality_gap_abs", "eps_duality_gap_rel"):
-            setattr(settings, name, TOLERANCE)
-        self._solved = piqp.PIQP_SOLVED
+        self._solver, self._solved = _piqp(), piqp.PIQP_SOLVED
         self._last: Cell | None = None
         self._tight: Tight | None = None
+
+    def renewed(self) -> Piqp:
+        """Another, which scales by the numbers it meets first."""
+        found = copy.copy(self)
+        found._solver, found._last, found._tight = _piqp(), None, None
+        return found
 
     def solve(self, cell: Cell, constant: float) -> Point | None:
         """The optimum, or None."""
@@ -126,6 +137,16 @@ class Piqp:
         z += self._bounds.duals(cell, tight, np.asarray(found.z_bl), np.asarray(found.z_bu))
         objective = float(found.info.primal_obj) + constant
         return Point(np.array(found.x), z, objective, "PIQP", int(found.info.iter))
+
+
+def _piqp() -> Any:  # noqa: ANN401
+    import piqp
+
+    solver = piqp.SparseSolver()
+    solver.settings.verbose = False
+    for name in ("eps_abs", "eps_rel", "eps_duality_gap_abs", "eps_duality_gap_rel"):
+        setattr(solver.settings, name, TOLERANCE)
+    return solver
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from allocator.errors import Problem, ScenarioError
 from allocator.scenario.emit import flow_text
 from allocator.scenario.keys import Shape, dotted
-from allocator.scenario.layers import Asked, Files, Merged, merged, names_a_table
+from allocator.scenario.layers import Asked, Files, Merged, changes_tables, merged
 from allocator.scenario.load import LoadedScenario, Parts, read_chain, resolve, validated
 from allocator.scenario.merge import key_path
 from allocator.scenario.rows import Row, rows_of, shape_of, shown
@@ -66,7 +66,7 @@ class Variants:
     def resolve(self, variant: Variant) -> LoadedScenario:
         """The scenario of a variant. Raises ScenarioError."""
         asked = replace(self._asked, variant=variant)
-        if names_a_table(variant):
+        if changes_tables(variant):
             return resolve(self._files, asked)
         overlays = variant.overlays
         if overlays not in self._merged:

@@ -55,7 +55,7 @@ class Merged:
     notes: Notes
 
     def with_values(self, variant: Variant) -> Merged:
-        """The values of a variant laid upon it, none of which names a table."""
+        """The values of a variant laid upon it, none of which changes what tables give."""
         notes = Notes(list(self.notes.problems), dict(self.notes.removed))
         tree = self.tree
         for path, value in variant.values:
@@ -63,9 +63,13 @@ class Merged:
         return replace(self, tree=tree, notes=notes)
 
 
-def names_a_table(variant: Variant) -> bool:
-    """Whether a variant may say which table a venue takes: then what lies at the bottom changes."""
-    return any(path[0] == "venues" and (len(path) < 3 or path[2] == "table") for path, _ in variant.values)
+def changes_tables(variant: Variant) -> bool:
+    """Whether a variant may change what venue tables give: which table, or whose open interest."""
+    return any(
+        path[0] == "venues"
+        and (len(path) < 3 or path[2] == "table" or path[2:4] in (("margin",), ("margin", "open_interest")))
+        for path, _ in variant.values
+    )
 
 
 def merged(files: Files, asked: Asked) -> Merged:

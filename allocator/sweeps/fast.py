@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -85,10 +85,14 @@ class _Compiled:
 
 
 class Solver:
-    """Keeps compiled programs between batches. `name` is PIQP or CLARABEL; None takes the faster one."""
+    """Keeps compiled programs between batches. `name` is PIQP or CLARABEL; None takes the faster one.
 
-    def __init__(self, name: str | None = None) -> None:
-        self._name = name
+    A solver scales its rows by the first numbers it meets. With `afresh` these are the first of each batch,
+    so that answers do not depend on the batches before.
+    """
+
+    def __init__(self, name: str | None = None, afresh: bool = False) -> None:
+        self._name, self._afresh = name, afresh
         self._compiled: list[_Compiled] = []
         self._parts = Parts(_PROGRAMS)
 
@@ -97,6 +101,8 @@ class Solver:
         answers: dict[int, Answer | HedgeError] = {}
         for group in _groups(markets, self._parts):
             compiled = self._for(group)
+            if self._afresh:
+                compiled = replace(compiled, solver=compiled.solver.renewed())
             for start in range(0, len(group), _BLOCK):
                 answers |= _answers(compiled, group[start : start + _BLOCK])
         return [answers[place] for place in range(len(markets))]

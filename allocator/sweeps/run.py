@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,7 +139,8 @@ def _go_on(plan: Plan, out: Path, pool: Pool, told: Told) -> Run:
     there = store.finished(folder)
     told(len(there))
     left = [cell.index for cell in plan.cells.cells if cell.index not in there]
-    chunks = [left[k : k + CHUNK] for k in range(0, len(left), CHUNK)]
+    # The same cells stand together however often it goes on: what a solver makes of one hangs on the first.
+    chunks = [list(chunk) for _, chunk in groupby(left, lambda index: index // CHUNK)]
     # Parts are written here alone: what a worker finishes after a kill is lost, and disturbs nothing.
     for part in _computed(plan, folder, chunks, pool):
         store.keep(folder, part)
@@ -178,7 +180,7 @@ class Worker:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._swept = types(plan.cells.cells)
-        self._solver = Solver(plan.solver)
+        self._solver = Solver(plan.solver, afresh=True)
         self._memory = Memory()
 
     def part(self, indices: Sequence[int]) -> store.Part:

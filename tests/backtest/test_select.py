@@ -103,3 +103,13 @@ def test_bad_candidates_are_named_before_anything_is_walked(desk, tmp_path):
     late = load_scenario(path, sets=[GRID.replace("least: 3d", "least: 90d")])
     with pytest.raises(DataError, match="least"):
         walked(late, desk[1])
+
+
+@pytest.mark.parametrize("key", ["as_of", "snapshot.folder", "venues.nova.table", "backtest.seed", "name"])
+def test_what_a_walk_takes_from_elsewhere_is_no_candidate(desk, key):
+    loaded, _ = desk
+    grid = loaded.scenario.backtest.select.model_copy(update={"grid": {key: ["x"]}})
+    walking = loaded.scenario.backtest.model_copy(update={"select": grid})
+    other = replace(loaded, scenario=loaded.scenario.model_copy(update={"backtest": walking}))
+    with pytest.raises(ScenarioError, match=rf"{key} cannot change in a walk"):
+        candidates(other)

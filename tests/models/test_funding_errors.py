@@ -121,3 +121,13 @@ def test_stated_sd_is_that_of_new_errors(settlements):
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_rounding_of_a_rate_that_never_changes_is_no_error():
+    rates = simulated(200, 3)
+    rates[:, 0] = 1e-4  # the long run itself
+    rates[:, 1] = 3e-4
+    found = errors_of(rates, 8.0, 21, LADDER)
+    assert np.all(found.errors[:, 0] == 0.0)
+    assert np.all(np.abs(found.errors[:, 1]) > 0.0)  # it is expected to go back to the long run, and does not
+    assert np.all(found.errors[:, 2] != 0.0)

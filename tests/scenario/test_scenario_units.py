@@ -26,8 +26,8 @@ def writer(kind):
 @pytest.mark.parametrize(("kind", "parse"), PAIRS)
 @given(value=FINITE)
 def test_what_is_written_parses_to_the_same_float(kind, parse, value):
-    # A percentage of the very largest floats is not a float; nobody writes one.
-    if abs(value) > 1e300:
+    # A percentage of the largest floats is not a float, and centuries are no durations; nobody writes one.
+    if abs(value) > (876_000 if parse is units.parse_hours else 1e300):
         return
     assert parse(writer(kind)(value)) == value
 
@@ -35,6 +35,8 @@ def test_what_is_written_parses_to_the_same_float(kind, parse, value):
 @pytest.mark.parametrize(("kind", "parse"), PAIRS)
 @given(value=FINITE.filter(lambda v: abs(v) < 1e300))
 def test_writing_is_canonical(kind, parse, value):
+    if parse is units.parse_hours and abs(value) > 876_000:
+        return
     text = writer(kind)(value)
     assert writer(kind)(parse(text)) == text
 
@@ -105,6 +107,8 @@ def test_refuses_what_has_no_unit(kind, parse, bad):
 def test_a_duration_of_zero_needs_its_unit():
     with pytest.raises(ValueError, match="0 has no unit"):
         units.parse_hours(0)
+    with pytest.raises(ValueError, match="longer than a hundred years; write 36500d at most"):
+        units.parse_hours("90000000h")
 
 
 @pytest.mark.parametrize("text", ["1e999%", "$1e999", "1e999x", "1e999h"])

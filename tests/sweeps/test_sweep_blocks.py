@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -12,6 +13,7 @@ from allocator.scenario.cells import load_cells
 from allocator.scenario.load import json_schema, load_scenario, resolve
 from allocator.scenario.source import parse, plain
 
+ROOT = Path(__file__).parents[2]
 OVERLAYS = (
     "overlays:\n  calm: {objective: {risk_aversion_per_usd: 1.0e-7}}\n  tight: {limits: {btc: {max: $50k}}}\n"
 )
@@ -240,3 +242,26 @@ def test_a_cell_may_name_another_venue_table(tmp_path):
     exchanges = [found.scenario(cell).scenario.venues["kraken"].exchange for cell in found.cells]
     assert exchanges == ["kraken", "bybit", "kraken"]
     assert found.scenario(found.cells[2]).scenario.venues["kraken"].fees.taker == pytest.approx(9e-4)
+
+
+def test_a_cell_may_change_what_a_venue_table_gives(tmp_path):
+    # A table's base rate of an asset stands below whatever open interest the scenario states of it.
+    text = (ROOT / "scenarios" / "dex.yaml").read_text()
+    stated = "    margin:\n      open_interest:\n"
+    stated += "        SOL: {base: 5%, lower: $40m, upper: $100m, open_interest: $52m}\n"
+    assert stated in text
+    (tmp_path / "dex2.yaml").write_text(text.replace(stated, ""))
+    path = tmp_path / "oi.yaml"
+    path.write_text(
+        "extends: dex2.yaml\nname: oi\nsweep:\n  list:\n"
+        "    - {venues.dydx.margin.open_interest: {SOL: {open_interest: $52m}}}\n"
+        "    - {venues.dydx.margin.open_interest.SOL: {open_interest: $99m}}\n"
+        "    - {venues.dydx.margin: {open_interest: {SOL: {open_interest: $80m}}}}\n"
+    )
+    found = load_cells(path)
+    stated_by_cell = []
+    for cell in found.cells:
+        alone = resolve(found.files, replace(found.asked, variant=cell.variant))
+        assert found.scenario(cell).scenario == alone.scenario
+        stated_by_cell.append(alone.scenario.venues["dydx"].margin.open_interest["SOL"].open_interest)
+    assert stated_by_cell == [52e6, 99e6, 80e6]

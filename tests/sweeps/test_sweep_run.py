@@ -180,3 +180,18 @@ def test_a_loaded_scenario_has_no_cells(tmp_path):
     loaded = allocator.load(write_desk(tmp_path / "desk"))
     with pytest.raises(TypeError, match="name the file"):
         allocator.sweep(loaded, out=tmp_path / "runs")
+
+
+@pytest.mark.parametrize("limits", ["", "  vol: {kind: volatility, max: $200k}\n"])
+def test_a_part_is_the_same_whatever_was_computed_before(tmp_path, limits):
+    """To the byte: a solver scales by the first numbers it meets, and those are the part's own."""
+    path = write_desk(tmp_path / "desk")
+    block = "sweep: {random: {draws: 24, seed: 3, keys: {limits.gross.max: {from: $2m, to: $9m}, "
+    block += "objective.risk_aversion_per_usd: {from: 1.0e-6, to: 1.0e-4, spacing: log}}}}\n"
+    path.write_text(path.read_text().replace("limits:\n", "limits:\n" + limits, 1) + block)
+    plan = make_plan(path)
+    chunks = [list(range(k, k + 8)) for k in (0, 8, 16)]
+    in_order, backwards = sweeping.Worker(plan), sweeping.Worker(plan)
+    one = {chunk[0]: in_order.part(chunk).tables for chunk in chunks}
+    other = {chunk[0]: backwards.part(chunk).tables for chunk in chunks[::-1]}
+    assert one == other
