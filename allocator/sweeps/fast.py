@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -37,14 +38,29 @@ class Judged:
     audit: BlockAudit
 
 
-@dataclass(frozen=True)
 class Answer:
-    """An audited optimum; the `place`-th of those that were judged together, if it was."""
+    """An audited optimum; of those that were judged together the `place`-th, stated when it is asked for."""
 
-    solution: Solution
-    audit: Audit
-    judged: Judged | None = None
-    place: int = 0
+    def __init__(
+        self, stated: tuple[Solution, Audit] | None, judged: Judged | None = None, place: int = 0
+    ) -> None:
+        assert (stated is None) != (judged is None)
+        self.judged, self.place, self._stated = judged, place, stated
+
+    @cached_property
+    def solution(self) -> Solution:
+        """The decision with its multipliers."""
+        return self.judged.solutions.cell(self.place) if self.judged else self._alone[0]
+
+    @cached_property
+    def audit(self) -> Audit:
+        """What the audit says of it."""
+        return self.judged.audit.cell(self.place) if self.judged else self._alone[1]
+
+    @property
+    def _alone(self) -> tuple[Solution, Audit]:
+        assert self._stated is not None
+        return self._stated
 
 
 @dataclass(frozen=True)
@@ -179,15 +195,12 @@ def _judge(markets: Sequence[Market], found: Solutions) -> list[Answer | None]:
         with suppress(DifferentRows):
             judged = Judged(found, audit_block(markets, found.positions, found.transfers, found.prices))
             passed = judged.audit.passed.tolist()
-            return [
-                Answer(found.cell(k), judged.audit.cell(k), judged, k) if passed[k] else None
-                for k in range(len(markets))
-            ]
+            return [Answer(None, judged, k) if passed[k] else None for k in range(len(markets))]
     answers: list[Answer | None] = []
     for k, market in enumerate(markets):
         solution = found.cell(k)
         single = audit(market, solution.decision, solution.multipliers.limits)
-        answers.append(Answer(solution, single) if single.passed else None)
+        answers.append(Answer((solution, single)) if single.passed else None)
     return answers
 
 
@@ -200,7 +213,7 @@ def plainly(program: Program, market: Market) -> Answer | HedgeError:
         return error
     judged = audit(market, solution.decision, solution.multipliers.limits)
     if judged.passed:
-        return Answer(solution, judged)
+        return Answer((solution, judged))
     check = judged.permitted
     return AuditFailed(
         f"the solution breaches {check.worst_limit or 'nothing'} by ${check.max_violation_usd:,.2f} "

@@ -24,7 +24,14 @@ from allocator.runs import LOG, Run, find, make_parent, write
 from allocator.scenario.cells import Cell
 from allocator.scenario.load import resolved_yaml
 from allocator.sweeps import store
-from allocator.sweeps.executors import LOKY, Shared, check_executor, in_parallel, one_thread
+from allocator.sweeps.executors import (
+    LOKY,
+    Shared,
+    check_executor,
+    collection_paused,
+    in_parallel,
+    one_thread,
+)
 from allocator.sweeps.fast import Answer, Solver
 from allocator.sweeps.plan import Plan, make_plan
 from allocator.sweeps.records import Records, types
@@ -185,7 +192,8 @@ class Worker:
 
     def part(self, indices: Sequence[int]) -> store.Part:
         """Compute cells; their rows as one part."""
-        return store.part_of(self.records([self._plan.cells.cells[k] for k in indices]), self._swept)
+        with collection_paused():
+            return store.part_of(self.records([self._plan.cells.cells[k] for k in indices]), self._swept)
 
     def records(self, cells: Sequence[Cell]) -> Records:
         """The rows of some cells."""
