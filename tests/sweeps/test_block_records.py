@@ -58,7 +58,8 @@ def test_rows_of_a_block_are_those_of_its_cells(seed):
     together, alone = Records(), Records()
     together.extend(found)
     for cell, market, answer in found:
-        alone.add(cell, market, Answer((answer.solution, answer.audit)) if isinstance(answer, Answer) else answer)
+        by_itself = Answer((answer.solution, answer.audit)) if isinstance(answer, Answer) else answer
+        alone.add(cell, market, by_itself)
     for name in store.TABLES:
         same(table(together, name), table(alone, name))
     assert table(alone, "positions")
