@@ -70,24 +70,25 @@ class Structure:
 def structure(market: Market, parts: Parts = AFRESH) -> Structure:
     """The shape of this market's program."""
     costs, scheme, stresses = market.costs, market.scheme, market.stresses
+    held, risk = market.positions, market.risk
     pocketed = (stresses, market.collateral.tiers or None)
     return Structure(
         segments=parts("segments", lambda: _segments(market), costs),
         margin=parts("margin rows", lambda: _margin_rows(market), scheme),
         side=market.side,
-        boxed_below=np.flatnonzero(np.isfinite(market.lower)),
-        boxed_above=np.flatnonzero(np.isfinite(market.upper)),
-        ordered=np.flatnonzero(market.positions.open_buys_usd + market.positions.open_sells_usd > 0),
+        boxed_below=parts("below", lambda: np.flatnonzero(np.isfinite(market.lower)), market.boxes),
+        boxed_above=parts("above", lambda: np.flatnonzero(np.isfinite(market.upper)), market.boxes),
+        ordered=parts("ordered", lambda: np.flatnonzero(held.open_buys_usd + held.open_sells_usd > 0), held),
         has_impact=parts("impact", lambda: bool(np.any(costs.impact > 0)), costs),
-        has_idiosyncratic=bool(np.any(market.risk.asset_idiosyncratic > 0)),
-        basis_factors=len(market.risk.basis_loadings),
-        has_basis_beta=bool(np.any(market.risk.basis_beta != 0)),
+        has_idiosyncratic=parts("own risk", lambda: bool(np.any(risk.asset_idiosyncratic > 0)), risk),
+        basis_factors=len(risk.basis_loadings),
+        has_basis_beta=parts("beta", lambda: bool(np.any(risk.basis_beta != 0)), risk),
         has_funding_uncertainty=market.objective.funding_uncertainty_aversion > 0,
         has_size_loss=parts("size loss", lambda: bool(np.any(stresses.size_loss > 0)), stresses),
         haircut_pockets=parts("cut pockets", lambda: cut_pockets(market), *pocketed),
         value_pieces=parts("value pieces", lambda: value_pieces(market, 0).pocket, *pocketed),
-        bent=np.flatnonzero(scheme.bend > 0),
-        initial_bent=np.flatnonzero(scheme.initial_bend > 0),
+        bent=parts("bent", lambda: np.flatnonzero(scheme.bend > 0), scheme),
+        initial_bent=parts("initial bent", lambda: np.flatnonzero(scheme.initial_bend > 0), scheme),
         has_charge=bool(np.any(market.collateral.charge > 0)),
         debts=np.flatnonzero(
             (market.collateral.balance < 0) & (market.collateral.charge[market.pocket_venue] > 0)

@@ -40,7 +40,7 @@ from allocator.sweeps.sensitivity import sensitivities
 if TYPE_CHECKING:
     import pandas as pd
 
-CHUNK = 32  # cells that a kill may lose, per process
+CHUNK = 64  # cells that a kill may lose, per process
 FAILED = 7
 SCHEMA_VERSION = 1
 Told = Callable[[int], None]
