@@ -16,7 +16,6 @@ import pandas as pd
 import pytest
 import recorded_desk as rd
 from recorded import needs_market_data
-from samples import FULL
 
 from allocator.backtests.engine import Walk
 from allocator.backtests.summary import differences, summarise
@@ -32,7 +31,6 @@ RIVALS = ("no_hedge", "one_to_one.binance", "equal_split", "best_funding", "last
 START, END = rd.LATE
 WINDOW = round((END - START) / rd.DAY)
 FEW = 12
-DAYS = WINDOW if FULL else FEW
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +44,10 @@ def sets(aversion: str, holding: str = HOLDING) -> tuple[str, ...]:
 
 @cache
 def walked(desk: rd.Desk, name: str, *asked: str) -> Walk:
-    return desk.walk(name, DAYS, *asked)
+    return desk.walk(name, WINDOW, *asked)
 
 
-def days(count: int = DAYS) -> pd.DatetimeIndex:
+def days(count: int = WINDOW) -> pd.DatetimeIndex:
     return pd.date_range(START, periods=count, freq="24h")
 
 
@@ -102,11 +100,12 @@ def test_the_walk_of_a_rule_is_its_hand_calculation(desk, rule):
 def test_all_rivals(desk, told):
     """The table; the allocator is calmer than the pairwise rules, and earns more net of costs."""
     walks = [walked(desk, "allocator", *sets("5e-4")), *(walked(desk, name) for name in RIVALS)]
-    if FULL:
-        walks.append(walked(desk, "foresight", *sets("5e-4")))
+    walks.append(walked(desk, "foresight", *sets("5e-4")))
     table, apart = summarise(walks), differences(walks, "allocator", seed=0)
     with told():
-        print(f"\n{START:%Y-%m-%d}, {DAYS} days, eight coins of $1m: bp of the book a day; margin on closes")
+        print(
+            f"\n{START:%Y-%m-%d}, {WINDOW} days, eight coins of $1m: bp of the book a day; margin on closes"
+        )
         head = ("price sd", "carry", "funding", "cost", "turnover", "HE", "liquidated")
         print(f"{'':20}" + "".join(f"{name:>11}" for name in head))
         for run, line in zip(walks, table, strict=True):
@@ -131,7 +130,6 @@ def test_all_rivals(desk, told):
         assert line.unanswered == 0, run.name
 
 
-@pytest.mark.skipif(not FULL, reason="the frontier is five walks of 65 days: HEDGE_SAMPLES=full")
 def test_the_frontier_lies_above_the_sketch_and_no_rival_beats_it(desk, told):
     found = {a: walked(desk, "allocator", *sets(a)) for a in AVERSIONS}
     mine = {a: rd.by_hand(rd.weights(run, days()), START, True) for a, run in found.items()}
@@ -156,7 +154,6 @@ def test_the_frontier_lies_above_the_sketch_and_no_rival_beats_it(desk, told):
 HORIZONS = ("2d", "4d", "7d", "14d")
 
 
-@pytest.mark.skipif(not FULL, reason="twelve walks of 95 days: HEDGE_SAMPLES=full")
 @pytest.mark.parametrize("holding", HORIZONS)
 def test_the_holding_horizon_is_that_of_the_window_before(holding, tmp_path, told):
     """What the horizons of the window before earned; none beats the one chosen by as much as it matters.
