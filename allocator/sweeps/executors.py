@@ -6,7 +6,6 @@ on this machine, scattered on a cluster. Results come back as bytes, so that a c
 
 from __future__ import annotations
 
-import gc
 import logging
 import pickle
 import re
@@ -60,22 +59,6 @@ def one_thread() -> Iterator[None]:
     """One thread for linear algebra in this process: matrices are small, and workers fill the cores."""
     with _controller().limit(limits=1):
         yield
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """No search for circular garbage: thousands of small objects would set off one after another.
-
-    A search walks over everything alive, compiled programs too, and costs some per cent of a cell; what a
-    chunk of cells leaves behind is found after it.
-    """
-    there = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if there:
-            gc.enable()
 
 
 @cache

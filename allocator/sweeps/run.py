@@ -15,6 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from allocator.collection import collection_paused
 from allocator.errors import DataError, HedgeError
 from allocator.locking import only_one
 from allocator.market.build import build_market
@@ -28,7 +29,6 @@ from allocator.sweeps.executors import (
     LOKY,
     Shared,
     check_executor,
-    collection_paused,
     in_parallel,
     one_thread,
 )

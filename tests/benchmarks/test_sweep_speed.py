@@ -26,6 +26,7 @@ from samples import FULL
 from test_sizes import desk
 
 from allocator.audit import audit
+from allocator.collection import collection_paused
 from allocator.market.types import Market
 from allocator.program.build import Program, numbers
 from allocator.program.coefficients import structure
@@ -34,7 +35,6 @@ from allocator.program.solve import solve
 from allocator.scenario.cells import Cell
 from allocator.scenario.sweep import Variant
 from allocator.sweeps import store
-from allocator.sweeps.executors import collection_paused
 from allocator.sweeps.fast import Answer, Solver
 from allocator.sweeps.plan import make_plan
 from allocator.sweeps.records import Records
