@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 
 from allocator import evaluate, margin
+from allocator.backtests.book import announced, begin, happen
 from allocator.backtests.decide import Moment, Strategy, market_at, stay
-from allocator.backtests.desk import Desk, Place, opening
+from allocator.backtests.desk import Desk, Place
 from allocator.backtests.events import Alarm, Bars
 from allocator.backtests.known import Records
 from allocator.backtests.ledger import Kind, Ledger
@@ -29,12 +30,7 @@ from allocator.backtests.stretch import Stretch, hold
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Block, Choice, Walk
 from allocator.errors import HedgeError
-from allocator.market.build import assemble
-from allocator.market.exposures import unknown_accounts
-from allocator.market.observed import Observed, State
-from allocator.market.observed import records as records_of
 from allocator.market.types import Decision, Market
-from allocator.market.universe import Findings
 from allocator.scenario.load import LoadedScenario
 from models.arrays import Vector
 from models.contracts import round_to_lot
@@ -42,7 +38,6 @@ from models.contracts import round_to_lot
 log = logging.getLogger(__name__)
 # The scenario by which a desk decides at a time.
 Settings = Callable[[pd.Timestamp], LoadedScenario]
-_Announced = tuple[pd.Timestamp, str, float]  # time, asset, coins
 
 
 @dataclass(frozen=True)
@@ -128,8 +123,8 @@ class _Walker:
         self.progress, self.found = progress, Walk(name)
         self.row = int(tape.times.searchsorted(span.start, side="left"))
         self.last = int(tape.times.searchsorted(span.end, side="right")) - 1
-        self.desk, self.market = _begin(records, self.row)
-        self.ahead = _announced(tape.snapshot.tables["holdings"], tape.times[self.row])
+        self.desk, self.market = begin(records, self.row)
+        self.ahead = announced(tape.snapshot.tables["holdings"], tape.times[self.row])
         self.orders: _Orders | None = None
         self.next_decision = tape.times[self.row]
         events = records.loaded.scenario.backtest.events
@@ -190,7 +185,7 @@ class _Walker:
     def _at_bar(self) -> None:
         """What happens at a bar once its prices are settled."""
         row, now, desk, found = self.row, self.tape.times[self.row], self.desk, self.found
-        self.ahead = _happen(self.ahead, self.tape, row, desk, found.ledger)
+        self.ahead = happen(self.ahead, self.tape, row, desk, found.ledger)
         within = bool(self.records.rails.bars) and bool(found.times)
         if within:
             # The bar's extremes came before its close, at which orders fill.
@@ -264,48 +259,6 @@ class _Walker:
     def _bars(self, first: int, block: Block, margin: MarginPath | None) -> Bars:
         places = [(self.desk.listed[place].exchange, place[1]) for place in block.places]
         return Bars(first, block.delta, places, margin)
-
-
-def _begin(records: Records, row: int) -> tuple[Desk, Market]:
-    """The desk of the snapshot, and a market at the first bar with its positions in it."""
-    tables, findings = records.tape.snapshot.tables, Findings()
-    for name in ("positions", "collateral"):
-        unknown_accounts(tables[name], name, records.loaded.scenario, findings)
-    findings.raise_if_any()
-    holdings = tables["holdings"]
-    # The opening book is as of the first bar, whenever it was written down; trades to come are not in it.
-    state = State(
-        records_of(holdings[holdings["kind"] != "anticipated"]),
-        records_of(tables["positions"]),
-        records_of(tables["collateral"]),
-    )
-    known = records.at(row, records.loaded)
-    market = assemble(known.loaded, Observed(known.newest, records.history, state), records.memory)
-    return opening(state, market), market
-
-
-def _announced(holdings: pd.DataFrame, start: pd.Timestamp) -> list[_Announced]:
-    """Trades of the book that were announced: time, asset, coins; they happen whole.
-
-    One expected before `start` is history: what the book holds by then is stated by its other rows.
-    """
-    rows = holdings[(holdings["kind"] == "anticipated") & (holdings["expected_time"] >= start)]
-    return sorted(
-        (pd.Timestamp(time), str(asset), float(coins))
-        for time, asset, coins in zip(rows["expected_time"], rows["asset"], rows["coins"], strict=True)
-    )
-
-
-def _happen(ahead: list[_Announced], tape: Tape, row: int, desk: Desk, ledger: Ledger) -> list[_Announced]:
-    """Book announced trades that are due, at the reference price, against cash."""
-    now = tape.times[row]
-    for time, asset, coins in ahead:
-        if time <= now:
-            paid = coins * tape.price_of(row, asset)
-            for name, units in ((asset, coins), ("USD", -paid)):
-                desk.holdings[name] = desk.holdings.get(name, 0.0) + units
-                ledger.book(now, "moved", ("", name, name), units, 0.0)
-    return [item for item in ahead if item[0] > now]
 
 
 def _decide(moment: Moment, strategy: Strategy) -> tuple[Decision, Choice]:

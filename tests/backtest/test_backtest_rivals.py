@@ -12,8 +12,8 @@ import pytest
 from allocator import ScenarioError
 from allocator.allocation import read_tables
 from allocator.backtests import rivals
+from allocator.backtests.book import announced
 from allocator.backtests.decide import Moment
-from allocator.backtests.engine import _announced
 from allocator.market.build import build_market
 from allocator.scenario.load import load_scenario
 
@@ -71,7 +71,7 @@ def test_a_trade_expected_before_the_walk_is_history():
     holdings = pd.DataFrame(
         {"kind": kinds, "asset": list("ABCD"), "coins": [1.0, 2.0, 3.0, 4.0], "expected_time": times}
     )
-    found = _announced(holdings, pd.Timestamp("2025-01-02", tz="UTC"))
+    found = announced(holdings, pd.Timestamp("2025-01-02", tz="UTC"))
     assert [(asset, coins) for _, asset, coins in found] == [("B", 2.0), ("C", 3.0)]
 
 
