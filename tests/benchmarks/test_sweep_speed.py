@@ -244,7 +244,7 @@ def test_a_cluster_beside_processes(told, tmp_path):
     """The same sweep by two workers of a Dask cluster here and by two processes, start-up of either aside."""
     from distributed import LocalCluster
 
-    few, many = 128, 10_000 if FULL else 640
+    few, many = 128, 10_000 if FULL else 1600
     took: dict[tuple[str, int], float] = {}
     found: dict[str, Sweep] = {}
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
