@@ -24,7 +24,6 @@ from models.basis import lag_rows
 COMBINED = 0.5
 """Weight of the pooled beta against none: an average of the two forecasts."""
 
-
 _LEAST_ROWS = 20
 
 

@@ -15,7 +15,7 @@ from sklearn.covariance import EmpiricalCovariance
 
 from allocator.market.forecast import Known, asset_covariance, basis_risk, risk_model
 from allocator.market.funding import funding_forecast, funding_histories
-from allocator.market.history import Grid
+from allocator.market.history import Grid, settlements
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts, FundingForecast
 from models.covariance import variance_by_source
@@ -274,7 +274,7 @@ def forecast(tables, legs, holding=168.0, findings=None, **keys):
     forecasts = Forecasts(currencies={"daily_volatility": {"USDT": "5bp"}}, funding=FundingForecast(**keys))
     found = Findings() if findings is None else findings
     believed = forecasts.funding
-    histories = funding_histories(pd.concat(tables), legs, believed.window, NOW, found)
+    histories = funding_histories(settlements(pd.concat(tables)), legs, believed.window, NOW, found)
     return funding_forecast(histories, legs, believed, NOW, 24.0, holding, found)
 
 

@@ -20,9 +20,10 @@ from allocator.allocation import read_tables
 from allocator.backtests.known import Records
 from allocator.backtests.simulate import simulated
 from allocator.backtests.tape import Tape
+from allocator.identity import ByIdentity
 from allocator.market.build import build_market
 from allocator.market.funding import FundingHistories, funding_forecast, funding_histories
-from allocator.market.history import Grid, settlements
+from allocator.market.history import Grid, InTime, settlements
 from allocator.market.observed import observe
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.load import load_scenario
@@ -182,3 +183,29 @@ def test_of_no_perps_there_is_no_funding(records):
     believed = records.loaded.scenario.forecasts.funding
     found = funding_forecast(none, [], believed, now, 24.0, 240.0, Findings())
     assert found.cost.size == 0
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_rows_until_a_time_are_counted_however_far_times_lie_apart(seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 5, 6)
+    starts = np.append(0, np.cumsum(counts))
+    far = np.array([-(2**62), 0, 1, 5, 2**62])  # together with a thing's place these would overflow
+    times = np.concatenate(
+        [np.sort(rng.choice(far, count)) for count in counts] + [np.zeros(0, dtype=np.int64)]
+    )
+    order, places = InTime(starts, times.astype(np.int64)), np.array([4, 0, 2])
+    for time in (-(2**62) - 1, -(2**62), 0, 3, 2**62, 2**62 + 1):
+        expected = [starts[p] + np.sum(times[starts[p] : starts[p + 1]] <= time) for p in places]
+        np.testing.assert_array_equal(order.until(places, time), expected)
+
+
+def test_what_is_remembered_by_identity_is_bounded_and_never_mistaken():
+    kept = ByIdentity[int](3)
+    for k in range(50):
+        # Each list is gone before the next is made, but for the three that are kept.
+        thing = [k]
+        assert kept.get(thing) is None
+        assert kept.put(thing, k) == k
+        assert kept.get(thing) == k
+    assert kept.get([49]) is None

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from allocator.backtests.rails import Rails
 from allocator.backtests.tape import Tape
-from allocator.market.history import History, Key, us_of
+from allocator.market.history import History, InTime, Key, time_of, us_each, us_of
 from allocator.market.memory import Memory
 from allocator.market.observed import (
     Books,
@@ -26,14 +26,13 @@ from allocator.market.observed import (
     newest_tiers,
     records,
 )
-from allocator.market.types import Index, Matrix
+from allocator.market.types import Matrix
 from allocator.scenario.load import LoadedScenario
 
 if TYPE_CHECKING:
     from allocator.sweeps.fast import Solver
 
 _STRATEGIES = 16  # desks whose own stages are remembered while they decide on one bar
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class _LastPrices:
         self._grid = history.prices
         self._keys = list(self._grid.places)
         self._rows = _last_rows(self._grid.values)
-        self._times = [_EPOCH + timedelta(microseconds=t) for t in self._grid.times.tolist()]
+        self._times = [time_of(us) for us in self._grid.times.tolist()]
 
     def at(self, after: datetime, now: datetime) -> tuple[dict[Key, float], dict[Key, datetime]]:
         """Prices known at `now` that are later than `after`, or of that very time, and their times."""
@@ -136,26 +135,19 @@ class _LastSettled:
 
     def __init__(self, history: History) -> None:
         stated = history.funding
-        self._keys = list(stated.places)
+        self._keys, self._starts = list(stated.places), stated.starts
         owners = np.repeat(np.arange(len(self._keys)), np.diff(stated.starts))
-        order = np.lexsort((stated.known, owners))
-        self._known, self._starts = stated.known[order], stated.starts
-        self._origin = int(self._known.min(initial=0)) if len(self._known) else 0
-        self._span = int(self._known.max(initial=self._origin)) - self._origin + 2
-        self._ordered: Index = owners[order] * self._span + (self._known - self._origin)
+        self._known = stated.known[np.lexsort((stated.known, owners))]
+        self._order = InTime(stated.starts, self._known)
 
     def at(self, after: datetime, now: datetime) -> dict[Key, datetime]:
         """Of each perp with a row known in [after, now], the time of the newest."""
-        within = min(max(us_of(now) - self._origin, -1), self._span - 2)
-        places = np.arange(len(self._keys))
-        row = np.searchsorted(self._ordered, places * self._span + within, side="right") - 1
+        row = self._order.until(np.arange(len(self._keys)), us_of(now)) - 1
         there = np.flatnonzero(row >= self._starts[:-1])
         there = there[self._known[row[there]] >= us_of(after)]
-        times = {t: _EPOCH + timedelta(microseconds=t) for t in set(self._known[row[there]].tolist())}
-        return {
-            self._keys[k]: times[t]
-            for k, t in zip(there.tolist(), self._known[row[there]].tolist(), strict=True)
-        }
+        newest = self._known[row[there]].tolist()
+        times = {us: time_of(us) for us in set(newest)}
+        return {self._keys[k]: times[us] for k, us in zip(there.tolist(), newest, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -192,17 +184,14 @@ class _Dated:
 
     def __init__(self, table: pd.DataFrame) -> None:
         self._table = table.sort_values("time", kind="stable")
-        self._times = (
-            self._table["time"].dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-        )
-        self._kept: tuple[int, Any] = (-1, None)
+        self._times = us_each(self._table["time"])
+        self._count, self._kept = -1, _Newest(self._table)
 
     def at(self, now: datetime) -> _Newest:
         count = int(np.searchsorted(self._times, us_of(now), side="right"))
-        if self._kept[0] != count:
-            self._kept = (count, _Newest(self._table.iloc[:count]))
-        found: _Newest = self._kept[1]
-        return found
+        if self._count != count:
+            self._count, self._kept = count, _Newest(self._table.iloc[:count])
+        return self._kept
 
 
 def _lookback(loaded: LoadedScenario) -> pd.Timedelta:

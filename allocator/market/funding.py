@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from allocator.errors import Problem
-from allocator.market.history import Settlements, settlements, us_of
+from allocator.market.history import Settlements, time_of, us_of
 from allocator.market.types import Funding, Index, Matrix
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import FundingForecast
@@ -41,7 +40,6 @@ POOLING = 0.75
 _AVERAGES = 16  # remembered of one history
 T = TypeVar("T")
 _NAMED = 5
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDING = 1e-12
 
 
@@ -178,17 +176,16 @@ def funding_forecast(
 
 
 def funding_histories(
-    funding: pd.DataFrame | Settlements,
+    stated: Settlements,
     listings: list[Listing],
     window: float,
     as_of: datetime,
     findings: Findings,
 ) -> FundingHistories | None:
-    """The history of each instrument over the last `window` hours; None with problems found.
+    """The history of each instrument over the last `window` hours, of what was known at `as_of`.
 
-    `funding` is the table known at `as_of`, or the settlements of a whole history.
+    None with problems found.
     """
-    stated = settlements(funding) if isinstance(funding, pd.DataFrame) else funding
     places = np.array([stated.places.get(listing.key, -1) for listing in listings], dtype=np.int64)
     there = np.flatnonzero(places >= 0)
     rows, owners = stated.between(places[there], as_of - timedelta(hours=window), as_of)
@@ -212,9 +209,7 @@ def _forecast(
     due, total, first, ahead = np.zeros(n, dtype=np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
     for interval, phase, mine in _clocks(histories):
         # At least the next settlement is known, also when none falls within the holding horizon.
-        to = hours_to_settlements(
-            _EPOCH + timedelta(microseconds=phase), interval, as_of, max(holding, interval)
-        )
+        to = hours_to_settlements(time_of(phase), interval, as_of, max(holding, interval))
         long_run = believed.long_run * interval
         ladder = MeanReversion(levels[:, mine] * interval, _reversions(believed), long_run)
         rates = rates_ahead(to, histories.indicated[mine], ladder)

@@ -39,11 +39,7 @@ class Settlements:
         """Of settlements later than `after`, rows (K,) known at `as_of`, and whose they are: `places[k]`."""
         now = us_of(as_of)
         # Beyond what an indication is ahead of its settlement, nothing can have been known.
-        bounds = (us_of(after), now + self._lead)
-        first, last = (
-            np.searchsorted(self._ordered, places * self._span + self._within(bound), side="right")
-            for bound in bounds
-        )
+        first, last = (self._order.until(places, time) for time in (us_of(after), now + self._lead))
         counts = np.maximum(last - first, 0)
         ends = np.cumsum(counts)
         rows = np.repeat(first - (ends - counts), counts) + np.arange(int(counts.sum()))
@@ -55,22 +51,23 @@ class Settlements:
         return max(int((self.settled - self.known).max(initial=0)), 0)
 
     @cached_property
-    def _origin(self) -> int:
-        return int(self.settled.min(initial=0)) - 1 if len(self.settled) else 0
+    def _order(self) -> InTime:
+        return InTime(self.starts, self.settled)
 
-    @cached_property
-    def _span(self) -> int:
-        return int(self.settled.max(initial=self._origin)) - self._origin + 1
 
-    @cached_property
-    def _ordered(self) -> Index:
-        """Settlements in one rising order: instruments one behind the other, each a span of time long."""
-        place = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-        return np.asarray(place * self._span + self.settled - self._origin)
+class InTime:
+    """Times (R,) of many things, one thing behind the other, those of each rising; `starts` says where."""
 
-    def _within(self, time: int) -> int:
-        """A time as an offset in the span, held within it."""
-        return min(max(time - self._origin, 0), self._span - 1)
+    def __init__(self, starts: Index, times: Index) -> None:
+        # By rank, not by time: a thing's place times a span of years would leave the whole numbers.
+        self._ranks = np.unique(times)
+        place = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+        self._keys = place * (len(self._ranks) + 1) + np.searchsorted(self._ranks, times) + 1
+
+    def until(self, places: Index, time: int) -> Index:
+        """The row behind the last of each of `places` (m,) that is no later than `time`."""
+        rank = int(np.searchsorted(self._ranks, time, side="right"))
+        return np.asarray(np.searchsorted(self._keys, places * (len(self._ranks) + 1) + rank, side="right"))
 
 
 def us_of(time: datetime) -> int:
@@ -78,10 +75,15 @@ def us_of(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 
+def time_of(us: int) -> datetime:
+    """The time in UTC that is so many microseconds since 1970."""
+    return _EPOCH + timedelta(microseconds=us)
+
+
 def settlements(funding: pd.DataFrame) -> Settlements:
     """The rows of a `funding` table by exchange and symbol."""
     owner, keys = _by_key(funding)
-    known, settled = (_us(funding[name]) for name in ("time", "settlement_time"))
+    known, settled = (us_each(funding[name]) for name in ("time", "settlement_time"))
     order = np.lexsort((known, settled, owner))
     return Settlements(
         places={key: k for k, key in enumerate(keys)},
@@ -93,7 +95,8 @@ def settlements(funding: pd.DataFrame) -> Settlements:
     )
 
 
-def _us(times: pd.Series) -> Index:
+def us_each(times: pd.Series) -> Index:
+    """Times of a table (R,) as microseconds since 1970."""
     return np.asarray(times.dt.tz_convert(None).to_numpy().astype("datetime64[us]").astype(np.int64))
 
 
@@ -120,7 +123,7 @@ class Grid:
     @classmethod
     def of(cls, prices: pd.DataFrame) -> Grid:
         """A `prices` table by time and symbol."""
-        times, row = np.unique(_us(prices["time"]), return_inverse=True)
+        times, row = np.unique(us_each(prices["time"]), return_inverse=True)
         owner, keys = _by_key(prices)
         values = np.full((len(times), len(keys)), np.nan)
         values[row, owner] = prices["price"].to_numpy(dtype=float)

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from pydantic import BaseModel
 
+from allocator.identity import ByIdentity
 from allocator.market.universe import Findings
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Memory:
     def __init__(self, size: int = 16) -> None:
         self._size = size
         self._kept: dict[str, OrderedDict[Hashable, tuple[Any, list[str], object]]] = {}
-        self._prints: OrderedDict[int, tuple[object, Hashable]] = OrderedDict()
+        self._prints = ByIdentity[Hashable](_PRINTS)
 
     def stage(self, name: str, findings: Findings, make: Callable[[Findings], T], *inputs: object) -> T:
         """What `make` returns for these inputs, computed only where it is not remembered.
@@ -66,20 +67,13 @@ class Memory:
 
     def _print_of(self, value: object) -> Hashable:
         """The content of a scenario's part, read once while that part is about: parts never change."""
-        known = self._prints.get(id(value))
+        known = self._prints.get(value)
         if known is not None:
-            return known[1]
-        found: Hashable
+            return known
         if isinstance(value, BaseModel):
-            found = type(value), value.model_dump_json()
-        else:
-            assert isinstance(value, Mapping)
-            found = tuple((name, self._print_of(item)) for name, item in value.items())
-        # The part is kept too, so that its identity stays its own.
-        self._prints[id(value)] = (value, found)
-        if len(self._prints) > _PRINTS:
-            self._prints.popitem(last=False)
-        return found
+            return self._prints.put(value, (type(value), value.model_dump_json()))
+        assert isinstance(value, Mapping)
+        return self._prints.put(value, tuple((name, self._print_of(item)) for name, item in value.items()))
 
 
 def _is_models(value: object) -> bool:

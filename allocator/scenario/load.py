@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -12,16 +11,17 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ValidationError
 
 from allocator.errors import Problem, ScenarioError
+from allocator.identity import ByIdentity
 from allocator.scenario.checks import check
 from allocator.scenario.emit import canonical_bytes, flow_text, resolved_yaml
 from allocator.scenario.keys import Shape, dotted, parse_dotted, scenario_shape
 from allocator.scenario.layers import Asked, Files, Merged, merged
-from allocator.scenario.merge import DEFAULT, SET, Notes, put
+from allocator.scenario.merge import DEFAULT, SET, Notes
 from allocator.scenario.messages import node_at, problems_of
 from allocator.scenario.reference import json_schema, reference_markdown
 from allocator.scenario.schema import Scenario
 from allocator.scenario.source import KeyPath, Node, Origin, Plain, name_beside, plain, read_file, walk
-from allocator.scenario.sweep import NOTHING, sweep_block
+from allocator.scenario.sweep import NOTHING, Variant, sweep_block
 
 if TYPE_CHECKING:
     from allocator.venues.table import VenueTable
@@ -117,28 +117,28 @@ def resolve(files: Files, asked: Asked) -> LoadedScenario:
 
 def validated(files: Files, asked: Asked, found: Merged, known: Parts) -> LoadedScenario:
     """Validate what was merged, parts of it that are `known` as they are. Raises ScenarioError."""
-    tree, main = found.tree, Origin(files.main, 1)
-    scenario, invalid = _validated(tree, main, known)
-    problems = [*found.notes.problems, *invalid, *check(tree, main)]
-    if asked.variant == NOTHING:  # else it is the sweep that asks
-        problems += sweep_block(files.trees).problems
-    if problems or scenario is None:
-        raise ScenarioError(sorted(dict.fromkeys(problems), key=_by_line))
+    # A variant is asked for by the sweep itself.
+    others = sweep_block(files.trees).problems if asked.variant == NOTHING else []
+    scenario, tree = _checked(found, files.main, known, others), found.tree
     folder = asked.snapshot if asked.snapshot is not None else _snapshot_folder(scenario, tree, files)
     return LoadedScenario(scenario, tree, found.notes.removed, asked.path, folder, found.tables)
 
 
 def with_values(loaded: LoadedScenario, values: Mapping[tuple[str, ...], Node]) -> LoadedScenario:
     """The scenario with other values at some paths, validated as if written so. Raises ScenarioError."""
-    notes, tree = Notes(), loaded.tree
-    for path, value in values.items():
-        tree = put(tree, path, value, notes)
-    main = Origin(loaded.path.name, 1)
-    scenario, invalid = _validated(tree, main, Parts())
-    problems = [*notes.problems, *invalid, *check(tree, main)]
+    laid = Merged(loaded.tree, loaded.tables, Notes(removed=dict(loaded.removed)))
+    laid = laid.with_values(Variant(values=tuple(values.items())))
+    scenario = _checked(laid, loaded.path.name, Parts())
+    return replace(loaded, scenario=scenario, tree=laid.tree, removed=laid.notes.removed)
+
+
+def _checked(found: Merged, main: str, known: Parts, others: Sequence[Problem] = ()) -> Scenario:
+    """What was merged, validated. Raises ScenarioError with all its problems, and `others`."""
+    scenario, invalid = _validated(found.tree, Origin(main, 1), known)
+    problems = [*found.notes.problems, *invalid, *check(found.tree, Origin(main, 1)), *others]
     if problems or scenario is None:
         raise ScenarioError(sorted(dict.fromkeys(problems), key=_by_line))
-    return replace(loaded, scenario=scenario, tree=tree, removed={**loaded.removed, **notes.removed})
+    return scenario
 
 
 def show_origin(loaded: LoadedScenario) -> list[tuple[str, str, str]]:
@@ -201,30 +201,27 @@ class Parts:
     """
 
     def __init__(self, size: int = 4096) -> None:
-        self._size = size
-        self._kept: OrderedDict[int, tuple[Node, BaseModel]] = OrderedDict()
+        self._kept = ByIdentity[BaseModel](size)
 
     def values(self, tree: Node) -> object:
         """The tree's values, known parts of it validated."""
-        found = self._kept.get(id(tree))
+        found = self._kept.get(tree)
         if found is not None:
-            return found[1]
+            return found
         if isinstance(tree.value, dict):
             return {key: self.values(item) for key, item in tree.value.items()}
         return plain(tree)
 
     def keep(self, tree: Node, value: object) -> None:
-        """Remember the parts of what was read from a tree; it is kept too, so that its identity stays its."""
-        if id(tree) in self._kept:
+        """Remember the parts of what was read from a tree."""
+        if self._kept.get(tree) is not None:
             return
         for key, item in tree.entries().items():
             inner = value.get(key) if isinstance(value, dict) else getattr(value, key, None)
             if isinstance(inner, BaseModel | dict):
                 self.keep(item, inner)
         if isinstance(value, BaseModel):
-            self._kept[id(tree)] = (tree, value)
-            if len(self._kept) > self._size:
-                self._kept.popitem(last=False)
+            self._kept.put(tree, value)
 
 
 def _validated(tree: Node, main: Origin, known: Parts) -> tuple[Scenario | None, list[Problem]]:

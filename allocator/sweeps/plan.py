@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from allocator.allocation import read_tables
+from allocator.identity import ByIdentity
 from allocator.runs import versions
 from allocator.scenario.cells import Cell, Cells, load_cells
 from allocator.scenario.load import LoadedScenario
@@ -85,7 +85,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.tables: dict[str, SnapshotData] = {}
-        self._texts: OrderedDict[int, tuple[BaseModel, str]] = OrderedDict()
+        self._texts = ByIdentity[str](_TEXTS)
         self._digests: dict[str, str] = {}
 
     def describe(self, loaded: LoadedScenario) -> str:
@@ -107,14 +107,10 @@ class _Reader:
         Cells share the parts that they do not change, and with them their text.
         """
         if isinstance(part, BaseModel):
-            known = self._texts.get(id(part))
+            known = self._texts.get(part)
             if known is None:
-                # The part is kept too, so that its identity stays its own.
-                known = part, part.model_dump_json(exclude=_PLACES.get(type(part)))
-                self._texts[id(part)] = known
-                if len(self._texts) > _TEXTS:
-                    self._texts.popitem(last=False)
-            return known[1]
+                known = self._texts.put(part, part.model_dump_json(exclude=_PLACES.get(type(part))))
+            return known
         if isinstance(part, dict):
             return json.dumps({name: self._text(item) for name, item in part.items()})
         return str(part)

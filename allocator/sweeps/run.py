@@ -25,13 +25,7 @@ from allocator.runs import LOG, Run, find, make_parent, write
 from allocator.scenario.cells import Cell
 from allocator.scenario.load import resolved_yaml
 from allocator.sweeps import store
-from allocator.sweeps.executors import (
-    LOKY,
-    Shared,
-    check_executor,
-    in_parallel,
-    one_thread,
-)
+from allocator.sweeps.executors import LOKY, Shared, check_executor, in_parallel, one_thread
 from allocator.sweeps.fast import Answer, Solver
 from allocator.sweeps.plan import Plan, make_plan
 from allocator.sweeps.records import Records, types

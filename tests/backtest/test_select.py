@@ -19,7 +19,8 @@ from allocator.backtests.summary import daily_pnl
 from allocator.backtests.tape import Tape
 from allocator.errors import DataError
 from allocator.market.build import build_market
-from allocator.scenario.load import load_scenario
+from allocator.scenario.load import load_scenario, with_values
+from allocator.scenario.source import Origin, node
 
 GRID = "backtest.select={grid: {objective.risk_aversion_per_usd: [1e-9, 1e-5]}, every: 2d, least: 3d}"
 
@@ -113,3 +114,17 @@ def test_what_a_walk_takes_from_elsewhere_is_no_candidate(desk, key):
     other = replace(loaded, scenario=loaded.scenario.model_copy(update={"backtest": walking}))
     with pytest.raises(ScenarioError, match=rf"{key} cannot change in a walk"):
         candidates(other)
+
+
+def test_a_candidate_that_brings_back_what_was_removed_says_where(tmp_path):
+    text = write_desk(tmp_path).read_text()
+    path = tmp_path / "without.yaml"
+    path.write_text(text + "\n")
+    loaded = load_scenario(path, sets=["limits.hedge_side=null"])
+    there = Origin("grid", 7)
+    entry = node({"kind": node("hedge_side", there)}, there)
+    back = with_values(loaded, {("limits", "hedge_side"): entry})
+    assert "hedge_side" in back.scenario.limits
+    assert ("limits", "hedge_side") not in back.removed
+    assert back.origin("limits.hedge_side.kind") == "grid:7"
+    assert str(back.origins["limits", "hedge_side", "kind"]) == "grid:7"
