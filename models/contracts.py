@@ -11,6 +11,7 @@ from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROU
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from models.arrays import Number, Vector, finite, like, positive
 
@@ -22,6 +23,7 @@ _MODES: dict[RoundingMode, str] = {"down": ROUND_DOWN, "up": ROUND_UP, "nearest"
 _SNAP = Decimal("1e-9")
 _SNAP_LIMIT = Decimal("0.01")
 _EXACT = Context(prec=60)
+_FLOAT_ERROR = 1e-15  # relative, of a quotient of two floats that each stand for a decimal number
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,39 @@ def round_to_lot(contracts: float, lot: Decimal, mode: RoundingMode) -> Decimal:
     if mode not in _MODES:
         raise ValueError(f"mode is {mode!r}: write 'down', 'up' or 'nearest'")
     return _round_to_multiple("contracts", contracts, "lot", lot, _MODES[mode])
+
+
+def round_each_to_lot(contracts: ArrayLike, lots: Sequence[Decimal], mode: RoundingMode) -> list[Decimal]:
+    """`round_to_lot` of contracts (n,) of many instruments, each by its own lot.
+
+    Floats decide wherever their error cannot change the multiple, exact decimals everywhere else.
+    """
+    if mode not in _MODES:
+        raise ValueError(f"mode is {mode!r}: write 'down', 'up' or 'nearest'")
+    values = finite("contracts", contracts)
+    if values.shape != (len(lots),):
+        raise ValueError(f"contracts has shape {values.shape}: give one per lot, ({len(lots)},)")
+    for lot in lots:
+        _check_decimal("lot", lot, zero_allowed=False)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        size = np.abs(values / np.array(lots, dtype=np.float64))
+        nearest = np.rint(size)
+        off, error = np.abs(size - nearest), _FLOAT_ERROR * size
+        tolerance = np.where(size <= 1.0, float(_SNAP), np.minimum(float(_SNAP) * size, float(_SNAP_LIMIT)))
+        clear = (
+            (np.abs(off - tolerance) > error)
+            & (np.abs(off - 0.5) > error)
+            & (error < 0.1 * float(_SNAP_LIMIT))
+        )
+        meant = (off <= tolerance) | (mode == "nearest")
+        multiples = np.where(meant, nearest, np.floor(size) if mode == "down" else np.ceil(size))
+        multiples = np.where(clear, np.copysign(multiples, values), 0.0)
+    return [
+        _EXACT.multiply(Decimal(int(multiple)), lot) if sure else round_to_lot(value, lot, mode)
+        for value, multiple, lot, sure in zip(
+            values.tolist(), multiples.tolist(), lots, clear.tolist(), strict=True
+        )
+    ]
 
 
 def round_to_tick(price: float, tick: Decimal, side: OrderSide) -> Decimal:

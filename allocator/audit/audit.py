@@ -68,19 +68,19 @@ def breach_cost(values: tuple[LimitValues, ...]) -> float:
 
 def objective(market: Market, decision: Decision, values: tuple[LimitValues, ...]) -> float:
     """The objective of the mode in USD: weighted terms and breaches of soft limits."""
-    terms = evaluate.objective_terms(market, decision)
-    risk, other = evaluate.objective_weights(market)
-    return (
-        risk * terms["risk"] + other * sum(v for k, v in terms.items() if k != "risk") + breach_cost(values)
-    )
+    return objective_and_scale(market, decision, values)[0]
 
 
-def scale(market: Market, decision: Decision, values: tuple[LimitValues, ...]) -> float:
-    """Σ|terms| of the objective in USD: what errors are measured against, as the total may cancel."""
+def objective_and_scale(
+    market: Market, decision: Decision, values: tuple[LimitValues, ...]
+) -> tuple[float, float]:
+    """The objective and Σ|terms| of it in USD: what errors are measured against, as the total may cancel."""
     terms = evaluate.objective_terms(market, decision)
     risk, other = evaluate.objective_weights(market)
-    weighted = [abs(v) * (risk if k == "risk" else other) for k, v in terms.items()]
-    return sum(weighted) + breach_cost(values)
+    breaches = breach_cost(values)
+    costs = [usd for name, usd in terms.items() if name != "risk"]
+    value = risk * terms["risk"] + other * sum(costs) + breaches
+    return value, risk * abs(terms["risk"]) + other * sum(map(abs, costs)) + breaches
 
 
 def audit(market: Market, decision: Decision, prices: Mapping[str, Vector]) -> Audit:
@@ -92,7 +92,7 @@ def audit(market: Market, decision: Decision, prices: Mapping[str, Vector]) -> A
         # Prices belong to the program's form of margin, which bounds the venues'.
         values = tuple(limit_values(market, decision, "program"))
     gap = duality_gap(market, decision, values, prices)
-    size = scale(market, decision, values)
+    value, size = objective_and_scale(market, decision, values)
     # A book of which nothing costs anything has no scale of its own; a millionth of a bp of it is one.
     small = gap <= GAP * max(size, 1e-4 * GAP * market.book_usd)
     return Audit(
@@ -100,6 +100,6 @@ def audit(market: Market, decision: Decision, prices: Mapping[str, Vector]) -> A
         permitted=permitted,
         duality_gap_usd=gap,
         scale_usd=size,
-        objective_usd=objective(market, decision, values),
+        objective_usd=value,
         values=values,
     )

@@ -33,7 +33,7 @@ from allocator.errors import HedgeError
 from allocator.market.types import Decision, Market
 from allocator.scenario.load import LoadedScenario
 from models.arrays import Vector
-from models.contracts import round_to_lot
+from models.contracts import round_each_to_lot
 
 log = logging.getLogger(__name__)
 # The scenario by which a desk decides at a time.
@@ -299,11 +299,11 @@ def _ordered(loaded: LoadedScenario, tape: Tape, row: int, market: Market, decis
     now = tape.times[row]
     delay = pd.Timedelta(hours=loaded.scenario.horizons.execution)
     apart = tape.times[row + 1] - now if row + 1 < len(tape.times) else delay
-    contracts = {}
-    for k, i in enumerate(market.instruments):
-        wanted = (decision.positions[k] - market.positions.usd[k]) / market.prices.usd_per_contract[k]
-        if lots := float(round_to_lot(float(wanted), i.contract.lot_contracts, "nearest")):
-            contracts[i.venue, i.symbol] = lots
+    wanted = (decision.positions - market.positions.usd) / market.prices.usd_per_contract
+    lots = round_each_to_lot(wanted, [i.contract.lot_contracts for i in market.instruments], "nearest")
+    contracts = {
+        (i.venue, i.symbol): float(trade) for i, trade in zip(market.instruments, lots, strict=True) if trade
+    }
     return _Orders(now + delay if delay >= apart else now, market, contracts)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from allocator import evaluate
-from allocator.audit.audit import scale
+from allocator.audit.audit import objective_and_scale
 from allocator.audit.bound import spread_limit, variance_slope
 from allocator.audit.limits import LimitValues, limit_values
 from allocator.audit.requirements import expand_requirements
@@ -55,7 +55,7 @@ class Stationarity:
 def stationarity(market: Market, decision: Decision, prices: Prices) -> Stationarity:
     """Split the Lagrangian's slope at an optimum by cause; `prices` are its multipliers."""
     values = limit_values(market, decision, "program")
-    near = Nearness.of(market, scale(market, decision, tuple(values)))
+    near = Nearness.of(market, objective_and_scale(market, decision, tuple(values))[1])
     components, other = _components(market, decision, values, prices, near)
     boxes = prices.upper - prices.lower
     kinks = find_kinks(market, decision, components, near)

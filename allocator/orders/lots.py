@@ -14,13 +14,13 @@ from decimal import Decimal
 
 import numpy as np
 
-from allocator.audit.audit import check_limits, objective, scale
+from allocator.audit.audit import check_limits, objective_and_scale
 from allocator.market.types import Decision, Market
 from allocator.orders.branch import Resolve, Search
 from allocator.orders.search import improve, polish, rank
 from allocator.orders.settle import Lots, Rounded
 from allocator.trading import TradingRules, made
-from models.contracts import RoundingMode, round_to_lot
+from models.contracts import RoundingMode, round_each_to_lot
 
 __all__ = ["Rounded", "rank", "round_to_lots"]
 
@@ -40,14 +40,21 @@ def round_to_lots(
     With `confine` the convex program is solved again around coarse lots; without it single lots are moved.
     """
     lots = Lots.of(market, rules)
-    tried = [lots.settle(decision, trades) for trades in _candidates(lots, decision)]
+    tried = lots.settle_each(decision, list(_candidates(lots, decision)))
     best = min(tried, key=lambda rounded: rank(market, rounded))
-    _, values = check_limits(market, decision)
-    size = scale(market, decision, values)
-    near = objective(market, decision, values) + _COARSE * size
+    near, size = _goal(market, decision)
     if not _good(market, best, near):
         best = _searched(lots, decision, best, (near, size), confine)
     return _without_idle(lots, best) if best.fixed_usd > 0 else best
+
+
+def _goal(market: Market, decision: Decision) -> tuple[float, float]:
+    """An objective in USD that is good enough near this decision's, and the scale of that."""
+    # Only breaches of soft limits cost anything.
+    soft = any(spec.limit.soft is not None for spec in market.limits)
+    values = check_limits(market, decision)[1] if soft else ()
+    value, size = objective_and_scale(market, decision, values)
+    return value + _COARSE * size, size
 
 
 def _good(market: Market, rounded: Rounded, near: float) -> bool:
@@ -58,7 +65,7 @@ def _good(market: Market, rounded: Rounded, near: float) -> bool:
 def _searched(
     lots: Lots, decision: Decision, start: Rounded, goal: tuple[float, float], confine: Confine | None
 ) -> Rounded:
-    """`goal` is an objective that is good enough, and the objective's scale."""
+    """`goal` as `_goal` has it."""
     (near, size), n, best = goal, len(lots.lot), start
     if confine is not None and not start.excess:
         best = refine(lots, start, (_LEAST_GAIN if n <= _FEW else 0.5 * _COARSE) * size, confine)
@@ -100,17 +107,11 @@ def _without_idle(lots: Lots, start: Rounded) -> Rounded:
 
 def _candidates(lots: Lots, decision: Decision) -> Iterator[list[Decimal]]:
     """Plain roundings: position toward zero, position away from zero, trade toward zero, nearest."""
-    market = lots.market
-    wanted = decision.positions / market.prices.usd_per_contract
+    wanted = decision.positions / lots.market.prices.usd_per_contract
     positions: tuple[RoundingMode, ...] = ("down", "up")
     trades: tuple[RoundingMode, ...] = ("down", "nearest")
     for mode in positions:
-        yield [
-            round_to_lot(float(w), lot, mode) - h
-            for w, h, lot in zip(wanted, lots.held, lots.lot, strict=True)
-        ]
+        yield [w - h for w, h in zip(round_each_to_lot(wanted, lots.lot, mode), lots.held, strict=True)]
+    change = wanted - np.array([float(held) for held in lots.held])
     for mode in trades:
-        yield [
-            round_to_lot(float(w) - float(h), lot, mode)
-            for w, h, lot in zip(wanted, lots.held, lots.lot, strict=True)
-        ]
+        yield round_each_to_lot(change, lots.lot, mode)

@@ -13,8 +13,6 @@ from decimal import Decimal
 
 import numpy as np
 
-from allocator.audit.audit import objective
-from allocator.evaluate import objective_weights
 from allocator.market.types import Decision, Index, Market, Matrix
 from allocator.orders.settle import Lots, Rounded
 from models.arrays import Vector
@@ -34,12 +32,7 @@ def worth(market: Market, rounded: Rounded) -> Worth:
     excess = float(_excess(_slacks(market, rounded), rounded.check.tolerance_usd))
     # The check knows more than limits and bounds (numbers that are none, negative transfers).
     breach = 0.0 if rounded.check.passed else max(excess, rounded.check.max_violation_usd * 1e-12)
-    return breach, objective(market, rounded.decision, rounded.values) + charged(market, rounded.fixed_usd)
-
-
-def charged(market: Market, fixed_usd: float) -> float:
-    """What fixed costs count in the objective: one-off cash, hence its share h/H."""
-    return objective_weights(market)[1] * market.horizon_share * fixed_usd
+    return breach, rounded.objective_usd
 
 
 def rank(market: Market, rounded: Rounded) -> tuple[int, float, float]:

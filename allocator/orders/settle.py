@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
 
-from allocator.audit.audit import Check, check_limits
+from allocator.audit.audit import Check, check_limits, objective
+from allocator.audit.block import DifferentRows, check_block, evaluable
 from allocator.audit.limits import LimitValues
+from allocator.evaluate import objective_weights
 from allocator.market.types import Decision, Market
 from allocator.trading import Choices, Range, TradingRules
 from models.arrays import Vector
-from models.contracts import round_to_lot
+from models.contracts import round_each_to_lot
 
 _FAR = 3.0  # books: no trade is looked for beyond this where nothing bounds a position
 
@@ -21,7 +25,8 @@ _FAR = 3.0  # books: no trade is looked for beyond this where nothing bounds a p
 class Rounded:
     """Trades in contracts per instrument, the decision they lead to, and its check.
 
-    `excess` is the number of orders and venues beyond what the rules allow; `fixed_usd` the fixed costs paid.
+    `excess` is the number of orders and venues beyond what the rules allow; `fixed_usd` the fixed costs paid,
+    whose share h/H counts in `objective_usd`.
     """
 
     trades: tuple[Decimal, ...]
@@ -30,6 +35,7 @@ class Rounded:
     values: tuple[LimitValues, ...]
     excess: int
     fixed_usd: float
+    objective_usd: float
 
 
 @dataclass(frozen=True)
@@ -45,46 +51,58 @@ class Lots:
     @classmethod
     def of(cls, market: Market, rules: TradingRules) -> Lots:
         """The venues' minimum sizes, and the scenario's own minimum in USD."""
-        least = []
-        for instrument, usd in zip(market.instruments, market.prices.usd_per_contract, strict=True):
-            contract = instrument.contract
-            money = max(rules.min_trade_usd, float(contract.min_notional_usd))
-            by_money = round_to_lot(money / float(usd), contract.lot_contracts, "up")
-            by_size = round_to_lot(float(contract.min_contracts), contract.lot_contracts, "up")
-            least.append(max(by_money, by_size, contract.lot_contracts))
-        lot = tuple(i.contract.lot_contracts for i in market.instruments)
-        held = tuple(
-            round_to_lot(float(contracts), each, "nearest")
-            for contracts, each in zip(market.positions.contracts, lot, strict=True)
+        contracts = [i.contract for i in market.instruments]
+        lot = tuple(contract.lot_contracts for contract in contracts)
+        money = np.array([float(contract.min_notional_usd) for contract in contracts])
+        by_money = round_each_to_lot(
+            np.maximum(money, rules.min_trade_usd) / market.prices.usd_per_contract, lot, "up"
         )
-        return cls(market, rules, lot, tuple(least), held)
+        by_size = round_each_to_lot([float(contract.min_contracts) for contract in contracts], lot, "up")
+        held = round_each_to_lot(market.positions.contracts, lot, "nearest")
+        return cls(market, rules, lot, tuple(map(max, by_money, by_size, lot)), tuple(held))
 
-    def settle(self, decision: Decision, trades: list[Decimal]) -> Rounded:
+    def settle(self, decision: Decision, trades: Sequence[Decimal]) -> Rounded:
         """Drop what is too small to trade, and check where the rest leads; transfers stay."""
-        kept = tuple(self._allowed(i, trade) for i, trade in enumerate(trades))
-        # An untouched position keeps its exact value; a closed one is exactly zero.
-        contracts = np.array(
-            [
-                float(held + trade) if trade else float(exact)
-                for held, trade, exact in zip(self.held, kept, self.market.positions.contracts, strict=True)
-            ]
-        )
-        settled = Decision(contracts * self.market.prices.usd_per_contract, decision.transfers)
-        orders = np.array([self.orders(i, trade) for i, trade in enumerate(kept)], dtype=float)
-        check, values = check_limits(self._paid(orders, decision.transfers), settled)
-        fixed = self.rules.fixed_usd(orders, decision.transfers)
-        return Rounded(kept, settled, check, values, self._excess(orders), fixed)
+        return self.settle_each(decision, [trades])[0]
+
+    def settle_each(self, decision: Decision, candidates: Sequence[Sequence[Decimal]]) -> list[Rounded]:
+        """`settle` several lists of trades of one decision: their checks share what they have in common."""
+        kept = [tuple(self._allowed(i, trade) for i, trade in enumerate(trades)) for trades in candidates]
+        orders = [self._orders(row) for row in kept]
+        settled = [Decision(self._positions(row), decision.transfers) for row in kept]
+        paid = [self._paid(row, decision.transfers) for row in orders]
+        found = []
+        for row, count, after, (check, values, cost) in zip(
+            kept, orders, settled, _checked(self.market, paid, settled), strict=True
+        ):
+            fixed = self.rules.fixed_usd(count, decision.transfers)
+            total = cost + charged(self.market, fixed)
+            found.append(Rounded(row, after, check, values, self._excess(count), fixed, total))
+        return found
+
+    def _positions(self, trades: Sequence[Decimal]) -> Vector:
+        """USD (n,) after trades: what is untouched keeps its exact value, what is closed is exactly zero."""
+        before = self.market.positions.contracts.tolist()
+        contracts = [
+            float(held + trade) if trade else exact
+            for held, trade, exact in zip(self.held, trades, before, strict=True)
+        ]
+        return np.array(contracts, dtype=float) * self.market.prices.usd_per_contract
 
     def fixed_by_pocket(self, rounded: Rounded) -> Vector:
         """Fixed costs in USD (P,) of trades and transfers, by the pocket that pays them."""
-        orders = np.array([self.orders(i, trade) for i, trade in enumerate(rounded.trades)], dtype=float)
-        return self.rules.fixed_by_pocket(self.market, orders, rounded.decision.transfers)
+        return self.rules.fixed_by_pocket(
+            self.market, self._orders(rounded.trades), rounded.decision.transfers
+        )
 
     def orders(self, i: int, trade: Decimal) -> int:
         """Orders that a trade takes: one that turns the position's sign is a close and an open."""
         if trade == 0:
             return 0
         return 2 if self.held[i] * (self.held[i] + trade) < 0 else 1
+
+    def _orders(self, trades: Sequence[Decimal]) -> Vector:
+        return np.array([self.orders(i, trade) for i, trade in enumerate(trades)], dtype=float)
 
     def choices(self) -> Choices:
         """All of it as numbers, for an integer program."""
@@ -123,8 +141,7 @@ class Lots:
 
     def paid(self, rounded: Rounded) -> Market:
         """The market after the fixed costs of these trades and transfers have left the balances."""
-        orders = np.array([self.orders(i, trade) for i, trade in enumerate(rounded.trades)], dtype=float)
-        return self._paid(orders, rounded.decision.transfers)
+        return self._paid(self._orders(rounded.trades), rounded.decision.transfers)
 
     def _paid(self, orders: Vector, transfers: Vector) -> Market:
         """The market after fixed costs have left the balances that pay them."""
@@ -149,3 +166,27 @@ class Lots:
             return -held
         # Venues exempt an order that closes a position from their minimum.
         return trade if abs(trade) >= least or after == 0 else Decimal(0)
+
+
+def charged(market: Market, fixed_usd: float) -> float:
+    """What fixed costs count in the objective: one-off cash, hence its share h/H."""
+    return objective_weights(market)[1] * market.horizon_share * fixed_usd
+
+
+def _checked(
+    market: Market, paid: Sequence[Market], settled: Sequence[Decision]
+) -> list[tuple[Check, tuple[LimitValues, ...], float]]:
+    """Check, limits and objective in USD of decisions on the market, each after what it has paid there."""
+    if len(settled) > 1 and evaluable(market) and all(after is market for after in paid):
+        positions, transfers = (
+            np.array([getattr(each, name) for each in settled]) for name in ("positions", "transfers")
+        )
+        with suppress(DifferentRows):
+            block = check_block(paid, positions, transfers)
+            costs = block.objective_usd.tolist()
+            return [(*block.cell(k), cost) for k, cost in enumerate(costs)]
+    found = []
+    for after, decision in zip(paid, settled, strict=True):
+        check, values = check_limits(after, decision)
+        found.append((check, values, objective(market, decision, values)))
+    return found

@@ -37,7 +37,7 @@ class Binding(NamedTuple):
 
 def block_rows(judged: Judged, places: IntVector) -> Iterator[tuple[Record, list[Binding]]]:
     """Figures and binding limits of each of these cells of a block, in their order."""
-    columns = {**_objective(judged), **_venues(judged.audit.figures)}
+    columns = {**_objective(judged), **_venues(judged.audit.checked.figures)}
     rows = zip(*(_values(column, places) for column in columns.values()), strict=True)
     binding = _binding(judged)
     for k, row in zip(places.tolist(), rows, strict=True):
@@ -55,19 +55,20 @@ def _values(column: Vector | None, places: IntVector) -> list[Field]:
 
 def _objective(judged: Judged) -> dict[str, Vector]:
     """Columns (K,): terms of the objective, risk, size and trust, in USD."""
-    audit, figures, solutions = judged.audit, judged.audit.figures, judged.solutions
+    checked, solutions = judged.audit.checked, judged.solutions
+    figures = checked.figures
     return {
-        "total_usd": audit.objective_usd,
+        "total_usd": checked.objective_usd,
         **{f"{name}_usd": usd for name, usd in figures.terms.items()},
-        "breaches_usd": audit.breaches_usd,
+        "breaches_usd": checked.breaches_usd,
         "volatility_unhedged_usd": np.sqrt(unhedged_variance(figures.block)),
         "volatility_hedged_usd": np.sqrt(figures.risk.variance),
         "gross_usd": figures.size.sum(axis=1),
         "turnover_usd": np.abs(figures.trades).sum(axis=1),
         "transferred_usd": figures.transfers.sum(axis=1),
-        "max_violation_usd": audit.max_violation_usd,
-        "duality_gap_usd": audit.gap_usd,
-        "scale_usd": audit.scale_usd,
+        "max_violation_usd": checked.max_violation_usd,
+        "duality_gap_usd": judged.audit.gap_usd,
+        "scale_usd": checked.scale_usd,
         "solver": np.array([point.solver for point in solutions.points], dtype=object),
         "iterations": np.array([point.iterations for point in solutions.points]),
     }
@@ -98,11 +99,11 @@ def _venues(figures: Figures) -> dict[str, Vector | None]:
 
 def _binding(judged: Judged) -> list[list[Binding]]:
     """Of each cell of the block, the limits and boxes whose price is more than rounding."""
-    block, solutions = judged.audit.figures.block, judged.solutions
-    least = (BINDING * judged.audit.scale_usd / block.book)[:, None]
+    block, solutions = judged.audit.checked.figures.block, judged.solutions
+    least = (BINDING * judged.audit.checked.scale_usd / block.book)[:, None]
     found: list[list[Binding]] = [[] for _ in range(len(block))]
     used: dict[str, int] = {}
-    for limit in judged.audit.limits:
+    for limit in judged.audit.checked.limits:
         start = used.get(limit.name, 0)
         used[limit.name] = start + len(limit.subjects)
         price = solutions.prices[limit.name][:, start : used[limit.name]]
@@ -120,7 +121,7 @@ def _binding(judged: Judged) -> list[list[Binding]]:
 
 def _boxes(found: list[list[Binding]], judged: Judged, side: str, price: Matrix) -> None:
     """Bounds of positions on one side where they have a price (K, n)."""
-    block, sign = judged.audit.figures.block, -1.0 if side == "lower" else 1.0
+    block, sign = judged.audit.checked.figures.block, -1.0 if side == "lower" else 1.0
     # Row 0 bounds nothing; a position with a price has a bound in some other row.
     boxes = -block.box_lower[:, 1:] if side == "lower" else block.box_upper[:, 1:]
     at = np.nonzero(price)

@@ -78,7 +78,7 @@ class Records:
             self._add(cell, figures, binding)
             limits.append((cell, binding))
         self._add_limits(limits)
-        block = judged.audit.figures.block
+        block = judged.audit.checked.figures.block
         previous = np.broadcast_to(block.previous, judged.solutions.positions.shape)[places]
         positions = judged.solutions.positions[places]
         self._add_positions([cell for cell, _, _ in found], block.first, previous.ravel(), positions.ravel())

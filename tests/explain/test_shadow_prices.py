@@ -13,7 +13,7 @@ from small_markets import small_spec
 from specs import Balance, limit, objective, single_asset
 
 from allocator.audit.audit import objective as total
-from allocator.audit.audit import scale
+from allocator.audit.audit import objective_and_scale
 from allocator.audit.limits import limit_values
 from allocator.explanations.figures import figures, touched
 from allocator.explanations.prices import derivative, shadow_prices
@@ -33,7 +33,8 @@ def misses(seed):
     spec = small_spec(seed, Wish())
     market = build(spec)
     solution = solve(Program(market))
-    size = scale(market, solution.decision, tuple(limit_values(market, solution.decision)))
+    values = tuple(limit_values(market, solution.decision))
+    size = objective_and_scale(market, solution.decision, values)[1]
     known = figures(market, spec.stresses)
     price = {f.name: derivative(market, solution, f) for f in known}
     dear = sorted(known, key=lambda f: -abs(price[f.name]) * f.size)

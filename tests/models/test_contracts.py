@@ -14,6 +14,7 @@ from models.contracts import (
     notional_usd,
     plain,
     price_per_coin,
+    round_each_to_lot,
     round_to_lot,
     round_to_tick,
     unrealised_pnl_settle,
@@ -116,6 +117,39 @@ def test_rounding_laws(contracts, lot):
     assert abs(up) - abs(down) in (0, step)
     assert abs(float(near) - contracts) <= float(step) / 2 + noise
     assert round_to_lot(-contracts, step, "up") == -up
+
+
+_LOTS = ["0.001", "0.07", "0.5", "1", "3", "10", "1E+3", "1E-8"]
+_NEAR = st.sampled_from([0.0, 0.5, 1e-9, 2e-9, 0.999e-9, 1.001e-9, 0.01, 0.00999999, 1e-16, 0.3])
+
+
+@given(
+    st.lists(st.tuples(st.integers(-(10**13), 10**13), _NEAR, st.sampled_from(_LOTS)), max_size=8),
+    st.floats(-1e12, 1e12),
+    st.sampled_from(["down", "up", "nearest"]),
+)
+def test_many_are_rounded_as_each_is(multiples, other, mode):
+    """At ties, at the edge of what is float noise, and anywhere else."""
+    wanted = [(count + sign * off) * float(lot) for count, off, lot in multiples for sign in (-1, 1)] + [
+        other
+    ]
+    lots = [Decimal(lot) for _, _, lot in multiples for _ in range(2)] + [Decimal("0.1")]
+    found = round_each_to_lot(wanted, lots, mode)
+    assert [plain(each) for each in found] == [
+        plain(round_to_lot(value, lot, mode)) for value, lot in zip(wanted, lots, strict=True)
+    ]
+
+
+def test_many_lots_are_checked_as_one_is():
+    assert round_each_to_lot([], [], "up") == []
+    with pytest.raises(ValueError, match="contracts\\[1\\] is nan"):
+        round_each_to_lot([1.0, float("nan")], [Decimal(1), Decimal(1)], "up")
+    with pytest.raises(ValueError, match="give one per lot"):
+        round_each_to_lot([1.0], [Decimal(1), Decimal(1)], "up")
+    with pytest.raises(ValueError, match="lot is 0"):
+        round_each_to_lot([1.0], [Decimal(0)], "up")
+    with pytest.raises(ValueError, match="write 'down'"):
+        round_each_to_lot([1.0], [Decimal(1)], "off")
 
 
 def test_a_limit_price_is_never_more_restrictive_than_asked():

@@ -46,6 +46,7 @@ def proposal(
         (),
         0,
         0.0,
+        0.0,
     )
     silent = {name: False if isinstance(value, bool) else None for name, value in Checks()}
     stated = Stated.nothing(n)

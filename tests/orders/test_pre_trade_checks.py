@@ -244,6 +244,7 @@ def margin_case(before: float, after: float, equity: float, *, stressed: bool = 
         (),
         0,
         0.0,
+        0.0,
     )
     return Proposal(market, rounded, (), Checks(), Stated.nothing(1), np.array([5.0]), {})
 
@@ -306,7 +307,13 @@ def two_accounts(one: str, other: str) -> Proposal:
     market = replace(market, instruments=rows)
     x = np.array([1e6, -1e6])
     rounded = Rounded(
-        (Decimal(10**6), Decimal(-(10**6))), Decision(x, np.zeros(0)), Check(True, 0.0, "", 0.1), (), 0, 0.0
+        (Decimal(10**6), Decimal(-(10**6))),
+        Decision(x, np.zeros(0)),
+        Check(True, 0.0, "", 0.1),
+        (),
+        0,
+        0.0,
+        0.0,
     )
     from allocator.orders.order_list import order_list
     from allocator.orders.quotes import best_prices

@@ -110,7 +110,7 @@ def check(seed, wish=ANYTHING):
     for k, (market, decision, prices) in enumerate(cells):
         single = audit(market, decision, prices)
         compare(judged.cell(k), single, market)
-        assert judged.breaches_usd[k] >= 0
+        assert judged.checked.breaches_usd[k] >= 0
         failed += not single.passed
     return len(cells), failed
 

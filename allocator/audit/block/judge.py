@@ -12,40 +12,86 @@ from allocator.audit.block.bound import Prices, duality_gaps
 from allocator.audit.block.figures import Figures, figures
 from allocator.audit.block.limits import BlockLimit, limit_rows
 from allocator.audit.block.stack import Block
+from allocator.audit.limits import LimitValues
 from allocator.market.types import Market, Matrix
 from models.arrays import BoolVector, Vector
 
 
 @dataclass(frozen=True)
-class BlockAudit:
-    """What the audit found in each of K cells; `cell` states one as the single audit would.
+class BlockCheck:
+    """Which limits each of K decisions keeps and what it costs, evaluated from the venues' own schedules.
 
-    `passed`, `permitted` (K,), `max_violation_usd`, `tolerance_usd`, `gap_usd`, `scale_usd`, `objective_usd`,
-    `breaches_usd` (K,) are as in `Audit`; `worst` names the limit that is breached most.
+    `max_violation_usd`, `tolerance_usd`, `scale_usd`, `objective_usd`, `breaches_usd` (K,) are as in `Check`
+    and `Audit`; `worst` names the limit that is breached most.
     """
 
     figures: Figures
     limits: tuple[BlockLimit, ...]
-    passed: BoolVector
     max_violation_usd: Vector
     tolerance_usd: Vector
     worst: tuple[str, ...]
-    gap_usd: Vector
     scale_usd: Vector
     objective_usd: Vector
     breaches_usd: Vector
 
+    @property
+    def permitted(self) -> BoolVector:
+        """Whether every limit and box is kept (K,), within tolerance."""
+        return np.asarray(self.max_violation_usd <= self.tolerance_usd)
+
+    def cell(self, k: int) -> tuple[Check, tuple[LimitValues, ...]]:
+        """What `check_limits` says of one decision."""
+        violation, tolerance = float(self.max_violation_usd[k]), float(self.tolerance_usd[k])
+        check = Check(violation <= tolerance, violation, self.worst[k], tolerance)
+        return check, tuple(limit.cell(k) for limit in self.limits)
+
+
+@dataclass(frozen=True)
+class BlockAudit:
+    """What the audit found in each of K cells; `passed`, `gap_usd` (K,) are as in `Audit`."""
+
+    checked: BlockCheck
+    passed: BoolVector
+    gap_usd: Vector
+
     def cell(self, k: int) -> Audit:
         """The audit of one cell."""
-        violation, tolerance = float(self.max_violation_usd[k]), float(self.tolerance_usd[k])
+        permitted, values = self.checked.cell(k)
         return Audit(
             passed=bool(self.passed[k]),
-            permitted=Check(violation <= tolerance, violation, self.worst[k], tolerance),
+            permitted=permitted,
             duality_gap_usd=float(self.gap_usd[k]),
-            scale_usd=float(self.scale_usd[k]),
-            objective_usd=float(self.objective_usd[k]),
-            values=tuple(limit.cell(k) for limit in self.limits),
+            scale_usd=float(self.checked.scale_usd[k]),
+            objective_usd=float(self.checked.objective_usd[k]),
+            values=values,
         )
+
+
+def check_block(markets: Sequence[Market], positions: Matrix, transfers: Matrix) -> BlockCheck:
+    """Evaluate decisions (K, n), (K, R) in USD, which are finite, on `evaluable` markets that are `alike`.
+
+    Raises `DifferentRows` where a limit speaks of other subjects in some cells: check such cells one by one.
+    """
+    block = Block(tuple(markets))
+    found = figures(block, positions, transfers)
+    limits = tuple(limit_rows(found))
+    violation, worst = _worst(found, limits)
+    breaches = np.zeros(len(block))
+    for limit in limits:
+        if limit.price is not None:
+            breaches = breaches + limit.price * np.maximum(-limit.slack_usd, 0.0).sum(axis=1)
+    risk, other = block.weights
+    weighted = [(risk if name == "risk" else other) * usd for name, usd in found.terms.items()]
+    return BlockCheck(
+        figures=found,
+        limits=limits,
+        max_violation_usd=violation,
+        tolerance_usd=VIOLATION * block.book,
+        worst=worst,
+        scale_usd=np.asarray(sum(np.abs(term) for term in weighted) + breaches),
+        objective_usd=np.asarray(sum(weighted) + breaches),
+        breaches_usd=breaches,
+    )
 
 
 def audit_block(
@@ -53,38 +99,15 @@ def audit_block(
 ) -> BlockAudit:
     """Judge decisions (K, n), (K, R) in USD with the multipliers (K, rows) of the limits by name.
 
-    The markets must be `evaluable` and `alike`, decisions finite. Raises `DifferentRows` where a limit speaks
-    of other subjects in some cells: judge such cells one by one.
+    Markets, decisions and errors are as in `check_block`.
     """
-    block = Block(tuple(markets))
-    found = figures(block, positions, transfers)
-    limits = tuple(limit_rows(found))
-    violation, worst = _worst(found, limits)
+    checked = check_block(markets, positions, transfers)
     # Cells whose numbers overflow fail: comparisons with NaN are false.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        gap = duality_gaps(found, limits, prices)
-    breaches = np.zeros(len(block))
-    for limit in limits:
-        if limit.price is not None:
-            breaches = breaches + limit.price * np.maximum(-limit.slack_usd, 0.0).sum(axis=1)
-    risk, other = block.weights
-    weighted = [(risk if name == "risk" else other) * usd for name, usd in found.terms.items()]
-    scale = np.asarray(sum(np.abs(term) for term in weighted) + breaches)
-    tolerance = VIOLATION * block.book
+        gap = duality_gaps(checked.figures, checked.limits, prices)
     # A book of which nothing costs anything has no scale of its own; a millionth of a bp of it is one.
-    small = gap <= GAP * np.maximum(scale, 1e-4 * GAP * block.book)
-    return BlockAudit(
-        figures=found,
-        limits=limits,
-        passed=np.asarray((violation <= tolerance) & small),
-        max_violation_usd=violation,
-        tolerance_usd=tolerance,
-        worst=worst,
-        gap_usd=gap,
-        scale_usd=scale,
-        objective_usd=np.asarray(sum(weighted) + breaches),
-        breaches_usd=breaches,
-    )
+    small = gap <= GAP * np.maximum(checked.scale_usd, 1e-4 * GAP * checked.figures.block.book)
+    return BlockAudit(checked, np.asarray(checked.permitted & small), gap)
 
 
 def _worst(found: Figures, limits: Sequence[BlockLimit]) -> tuple[Vector, tuple[str, ...]]:
