@@ -83,6 +83,24 @@ def column_medians(values: Vector) -> Vector:
     return np.asarray(np.take_along_axis(rising, middle, axis=0).mean(axis=0))
 
 
+def column_medians_and_deviations(values: Vector) -> tuple[Vector, Vector]:
+    """`column_medians` (n,), and the medians of each column's absolute deviations from its own."""
+    rows = len(values)
+    if not rows or bool(np.isnan(values).any()):
+        middle = column_medians(values)
+        return middle, column_medians(np.abs(values - middle))
+    rising = np.sort(values, axis=0)
+    ranks = ((rows - 1) // 2, rows // 2)
+    middle = 0.5 * (rising[ranks[0]] + rising[ranks[1]])
+    # The values nearest to any number stand together in a sorted column: so many have their farthest
+    # deviation at one of their ends, least of all in the right place.
+    far = [
+        np.maximum(middle - rising[: rows - rank], rising[rank:] - middle).min(axis=0)
+        for rank in dict.fromkeys(ranks)
+    ]
+    return middle, np.asarray(np.mean(far, axis=0))
+
+
 def _require(name: str, values: Vector, good: BoolVector, wanted: str) -> Vector:
     bad = np.asarray(~good)
     if bad.any():

@@ -11,7 +11,15 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from models.arrays import IntVector, Number, Vector, column_medians, like, non_negative, positive
+from models.arrays import (
+    IntVector,
+    Number,
+    Vector,
+    column_medians_and_deviations,
+    like,
+    non_negative,
+    positive,
+)
 
 MIN_REVERSION_PER_HOUR = math.log(2.0) / (30.0 * 24.0)
 """Slowest reversion an estimate may report, a half-life of 30 days: slower looks like a unit root."""
@@ -140,8 +148,8 @@ def clipped_levels(levels: ArrayLike, limit_sds: float) -> Vector:
     if values.ndim not in (1, 2) or bool(np.isinf(values).any()):
         raise ValueError(f"levels {values.shape}: give a column per basis, NaN where missing")
     columns = values if values.ndim == 2 else values[:, np.newaxis]
-    middle = column_medians(columns)
-    scale = column_medians(np.abs(columns - middle)) / _MAD_PER_SD
+    middle, deviation = column_medians_and_deviations(columns)
+    scale = deviation / _MAD_PER_SD
     reach = np.where(scale > 0.0, limit * scale, np.inf)
     return np.asarray(np.clip(columns, middle - reach, middle + reach)).reshape(values.shape)
 

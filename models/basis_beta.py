@@ -29,7 +29,7 @@ _LEAST_ROWS = 20
 
 def pooled_beta(
     levels: ArrayLike,
-    coin_prices: ArrayLike,
+    coin_logs: ArrayLike,
     step_hours: float,
     hours: float,
     memory_hours: float,
@@ -37,22 +37,19 @@ def pooled_beta(
 ) -> float:
     """`weight` times the slope of all changes of basis levels (T, G) on their coins' log returns.
 
-    coin_prices (T, G): the price of each basis's own coin, > 0; NaN where a level or price is missing.
+    coin_logs (T, G): the log of the price of each basis's own coin; NaN where a level or price is missing.
     Changes over `hours`, in whole steps, rounded up, overlap; weights are 0.5^(age / memory_hours), means
-    zero. 0 where fewer than 20 rows hold a change. Errors: ValueError for infinity, prices <= 0, shapes, a
-    weight outside [0, 1].
+    zero. 0 where fewer than 20 rows hold a change. Errors: ValueError for infinity, shapes, a weight outside
+    [0, 1].
     """
     share = float(fraction("weight", weight))
-    values, prices = np.asarray(levels, dtype=np.float64), np.asarray(coin_prices, dtype=np.float64)
-    if values.ndim != 2 or values.shape != prices.shape or bool(np.isinf(values).any()):
-        raise ValueError(f"levels {values.shape}, coin_prices {prices.shape}: give a column per basis")
-    if bool(np.isinf(prices).any() or (prices <= 0.0).any()):
-        raise ValueError("coin_prices: give numbers > 0, NaN where missing")
+    values, logs = np.asarray(levels, dtype=np.float64), np.asarray(coin_logs, dtype=np.float64)
+    if values.ndim != 2 or values.shape != logs.shape or bool(np.isinf(values).any() or np.isinf(logs).any()):
+        raise ValueError(f"levels {values.shape}, coin_logs {logs.shape}: give a column per basis")
     step = float(positive("step_hours", step_hours))
     rows = lag_rows(hours, step)
     if len(values) <= rows:
         return 0.0
-    logs = np.log(prices)
     moves, returns = values[rows:] - values[:-rows], logs[rows:] - logs[:-rows]
     seen = np.isfinite(moves) & np.isfinite(returns)
     if int(seen.any(axis=1).sum()) < _LEAST_ROWS:

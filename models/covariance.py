@@ -261,6 +261,7 @@ def _symmetric(covariance: ArrayLike) -> Vector:
     cov = finite("covariance", covariance)
     if cov.ndim != 2 or cov.shape[0] != cov.shape[1]:
         raise ValueError(f"covariance has shape {cov.shape}: give a square matrix")
-    if not np.allclose(cov, cov.T, rtol=1e-9, atol=1e-12 * float(np.max(np.abs(cov), initial=0.0))):
+    rounding = 1e-9 * np.abs(cov.T) + 1e-12 * float(np.max(np.abs(cov), initial=0.0))
+    if bool((np.abs(cov - cov.T) > rounding).any()):
         raise ValueError("covariance is not symmetric: give cov(a, b) = cov(b, a)")
     return np.asarray(0.5 * (cov + cov.T))

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from allocator.market.forecast import Known, basis_risk
-from allocator.market.history import Grid
+from allocator.market.bases import Bases, basis_risk
+from allocator.market.history import Grid, Known
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import BasisForecast
 
@@ -46,7 +46,7 @@ def bridge(hours: int, k: float, sd: float, seed: int) -> np.ndarray:
 def estimate(levels: np.ndarray, seed: int, expiry: datetime | None, hours: float = 24.0) -> float:
     findings = Findings()
     known = Known(Grid.of(price_table(levels, seed)), NOW, hours)
-    (sd,) = basis_risk(known, [listing(expiry)], FORECAST, WINDOW, findings).sd
+    (sd,) = basis_risk(known, Bases.of(known.prices, [listing(expiry)]), FORECAST, WINDOW, findings).sd
     findings.raise_if_any()
     return float(sd)
 

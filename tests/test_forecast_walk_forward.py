@@ -18,9 +18,10 @@ import pandas as pd
 import pytest
 import recorded
 
-from allocator.market.forecast import BasisRisk, Known, asset_covariance, basis_risk
+from allocator.market.bases import Bases, BasisRisk, basis_risk
+from allocator.market.forecast import asset_covariance
 from allocator.market.funding import POOLING
-from allocator.market.history import Grid
+from allocator.market.history import Grid, Known
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, FundingForecast
 from models.error_factors import ErrorSorts, error_factors, shocks
@@ -274,7 +275,7 @@ def basis_days(panel_at: int, factors: int) -> list[Came]:
         legs = [leg for leg in panel.listings if leg.key in wide.columns and recent[leg.key].count() > 50]
         legs = [leg for leg in legs if np.isfinite(came[leg.key])]
         forecast = BasisForecast(factors=factors)
-        risk = basis_risk(known, legs, forecast, AssetForecast().window, Findings())
+        risk = basis_risk(known, Bases.of(known.prices, legs), forecast, AssetForecast().window, Findings())
         left = np.array([came[leg.key] - came["index", f"{leg.row['asset']}/USD"] for leg in legs])
         days.append(Came(legs, left, risk))
     return days

@@ -13,9 +13,10 @@ import pytest
 from pydantic import ValidationError
 from sklearn.covariance import EmpiricalCovariance
 
-from allocator.market.forecast import Known, asset_covariance, basis_risk, risk_model
+from allocator.market.bases import Bases, basis_risk
+from allocator.market.forecast import asset_covariance, risk_model
 from allocator.market.funding import funding_forecast, funding_histories
-from allocator.market.history import Grid, settlements
+from allocator.market.history import Grid, Known, settlements
 from allocator.market.universe import Findings, Listing
 from allocator.scenario.forecasts import AssetForecast, BasisForecast, Forecasts, FundingForecast
 from models.covariance import variance_by_source
@@ -62,6 +63,10 @@ PRICES = prices()
 
 def known(table=PRICES, hours=24.0):
     return Known(Grid.of(table), NOW, hours)
+
+
+def of_bases(seen, listings=None):
+    return seen, Bases.of(seen.prices, [listing(a) for a in ASSETS] if listings is None else listings)
 
 
 def covariance(findings=None, table=PRICES, estimator=None, **keys):
@@ -137,7 +142,7 @@ def test_what_is_too_thin_is_a_problem():
 
 def model(findings, **keys):
     forecasts = Forecasts(assets=AssetForecast(**keys), currencies={"daily_volatility": {"USDT": "5bp"}})
-    return risk_model(known(), [listing(a) for a in ASSETS], ASSETS, ("USDT",), forecasts, findings)
+    return risk_model(*of_bases(known()), ASSETS, ("USDT",), forecasts, findings)
 
 
 def test_factor_assets_are_the_factors():
@@ -165,7 +170,7 @@ def common_basis(share, seed=20):
 
 def basis_of(table, hours=24.0, **keys):
     forecast = BasisForecast(memory="600d", correlation_memory="600d", **{"floor": "0.1bp", **keys})
-    return basis_risk(known(table, hours), [listing(a) for a in ASSETS], forecast, 120 * 24.0, Findings())
+    return basis_risk(*of_bases(known(table, hours)), forecast, 120 * 24.0, Findings())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
@@ -200,7 +205,7 @@ def test_the_same_perp_in_two_accounts_has_one_basis():
         basis=BasisForecast(method="given", correlation=0.5), currencies={"daily_volatility": {"USDT": "5bp"}}
     )
     legs = [listing("BTC"), replace(listing("BTC"), venue="second"), listing("ETH")]
-    found, _ = risk_model(known(), legs, ASSETS, ("USDT",), forecasts, Findings())
+    found, _ = risk_model(*of_bases(known(), legs), ASSETS, ("USDT",), forecasts, Findings())
     assert found.basis_loadings.shape == (1, 2)
     spread = variance_by_source(found, np.zeros(3), np.array([1e6, -1e6, 0.0]), np.zeros(1))
     assert spread["basis"] == pytest.approx(0.0, abs=1e-6)
@@ -212,7 +217,7 @@ def test_the_same_perp_in_two_accounts_has_one_basis():
 def test_basis_over_the_horizon_from_hourly_and_coarse_prices(step, hours):
     table, findings = prices(days=600, step=step), Findings()
     forecast = BasisForecast(memory="600d", floor="0.1bp")
-    sd = basis_risk(known(table, hours), [listing(a) for a in ASSETS], forecast, 600 * 24.0, findings).sd
+    sd = basis_risk(*of_bases(known(table, hours)), forecast, 600 * 24.0, findings).sd
     true = np.sqrt(2 * 6e-4**2 * (1 - 0.5 ** (hours / 4.0)))
     np.testing.assert_allclose(sd, true, rtol=0.12)
     assert findings.notices == []
@@ -221,7 +226,7 @@ def test_basis_over_the_horizon_from_hourly_and_coarse_prices(step, hours):
 def test_prices_too_coarse_for_the_half_life_are_reported():
     table, findings = prices(days=300, step=24.0), Findings()
     forecast = BasisForecast(memory="300d", floor="0.1bp")
-    sd = basis_risk(known(table, 4.0), [listing(a) for a in ASSETS], forecast, 300 * 24.0, findings).sd
+    sd = basis_risk(*of_bases(known(table, 4.0)), forecast, 300 * 24.0, findings).sd
     assert "every 24 h are too coarse to see the half-life" in findings.notices[0]
     # What may have happened within a day is taken to happen within four hours.
     np.testing.assert_allclose(sd, np.sqrt(2) * 6e-4, rtol=0.15)
@@ -232,9 +237,11 @@ def test_one_bad_print_does_not_make_the_basis():
     perp = spoilt.index[spoilt["symbol"] == "BTC/USD:USD"]
     spoilt.loc[perp[-50], "price"] *= 1.05
     legs, forecast = [listing("BTC")], BasisForecast()
-    clean = basis_risk(known(), legs, forecast, 120 * 24.0, Findings()).sd
-    cut = basis_risk(known(spoilt), legs, forecast, 120 * 24.0, Findings()).sd
-    wide = basis_risk(known(spoilt), legs, BasisForecast(outlier_limit=1e6), 120 * 24.0, Findings()).sd
+    clean = basis_risk(*of_bases(known(), legs), forecast, 120 * 24.0, Findings()).sd
+    cut = basis_risk(*of_bases(known(spoilt), legs), forecast, 120 * 24.0, Findings()).sd
+    wide = basis_risk(
+        *of_bases(known(spoilt), legs), BasisForecast(outlier_limit=1e6), 120 * 24.0, Findings()
+    ).sd
     assert cut == pytest.approx(clean, rel=0.2)
     assert wide > 2.5 * clean
 
@@ -252,7 +259,7 @@ def test_a_gap_of_hours_is_no_change_of_an_hour():
 
 def test_thin_basis_is_a_problem():
     findings = Findings()
-    basis_risk(known(PRICES.iloc[:0]), [listing("BTC")], BasisForecast(), 24.0, findings)
+    basis_risk(*of_bases(known(PRICES.iloc[:0]), [listing("BTC")]), BasisForecast(), 24.0, findings)
     assert "for binance BTC/USD:USD" in findings.problems[0].message
 
 

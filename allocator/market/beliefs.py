@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from allocator.market.bases import Bases
 from allocator.market.costs import trading_costs
-from allocator.market.forecast import Known, risk_model
+from allocator.market.forecast import risk_model
 from allocator.market.funding import funding_forecast, funding_histories
-from allocator.market.history import History
+from allocator.market.history import History, Known
 from allocator.market.names import Names
 from allocator.market.observed import Newest
 from allocator.market.types import Costs, Funding, Matrix, Prices
@@ -56,19 +57,22 @@ def form_beliefs(
     scenario, newest, history = seen.scenario, seen.newest, seen.history
     as_of, believed, horizons = newest.as_of, scenario.forecasts, scenario.horizons
     impact, hours = scenario.objective.impact, scenario.horizons.decision
+    bases = seen.stage(
+        "bases", seen.findings, lambda _: Bases.of(history.prices, listings), history, listings
+    )
     risk, covariance = seen.stage(
         "risk",
         seen.findings,
         lambda found: risk_model(
             Known(history.prices, as_of, hours),
-            listings,
+            bases,
             names.assets,
             names.currencies,
             believed,
             found,
             covariance_estimator,
         ),
-        *(history, as_of, hours, listings, names.assets, names.currencies, covariance_estimator),
+        *(as_of, hours, bases, names.assets, names.currencies, covariance_estimator),
         *(believed.assets, believed.basis, believed.currencies),
     )
     seen.findings.raise_if_any()

@@ -9,12 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from allocator.market.types import Index, Matrix
-from models.arrays import Vector
+from models.arrays import BoolVector, Vector
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Key = tuple[str, str]  # exchange, symbol
@@ -129,10 +130,14 @@ class Grid:
         values[row, owner] = prices["price"].to_numpy(dtype=float)
         return cls(times, {key: k for k, key in enumerate(keys)}, values)
 
+    def rows(self, after: datetime, until: datetime) -> slice:
+        """Of times in (after, until]."""
+        return slice(*(int(np.searchsorted(self.times, us_of(t), side="right")) for t in (after, until)))
+
     def between(self, after: datetime, until: datetime) -> Grid:
         """Of times in (after, until]."""
-        first, last = (int(np.searchsorted(self.times, us_of(t), side="right")) for t in (after, until))
-        return Grid(self.times[first:last], self.places, self.values[first:last])
+        rows = self.rows(after, until)
+        return Grid(self.times[rows], self.places, self.values[rows])
 
     @property
     def step_hours(self) -> float:
@@ -155,18 +160,52 @@ class Grid:
         A time without any price is a gap, not a longer step.
         """
         mine = [self.places[key] for key in keys if key in self.places]
-        there = np.isfinite(self.values[:, mine]).any(axis=1)
-        kept = self if there.all() else Grid(self.times[there], self.places, self.values[there])
-        apart = np.diff(kept.times)
-        if not apart.size or (apart == apart[0]).all():
-            return kept
-        step = int(np.median(apart))
-        row, off = np.divmod(kept.times - kept.times[0], step)
-        if off.any():
-            return kept
-        values = np.full((int(row[-1]) + 1, self.values.shape[1]), np.nan)
-        values[row] = kept.values
-        return Grid(kept.times[0] + step * np.arange(len(values)), self.places, values)
+        even = evenly_spaced(self.times, np.asarray(np.isfinite(self.values[:, mine]).any(axis=1)))
+        return self if even is None else Grid(even.times, self.places, even.spread(self.values))
+
+
+class Even(NamedTuple):
+    """Evenly spaced times (T,), and where rows `kept` of what there is stand among them, `at`."""
+
+    times: Index
+    kept: Index
+    at: Index
+
+    def spread(self, values: Matrix) -> Matrix:
+        """These rows at their times, NaN at others."""
+        found = np.full((len(self.times), values.shape[1]), np.nan)
+        found[self.at] = values[self.kept]
+        return found
+
+
+def evenly_spaced(times: Index, there: BoolVector) -> Even | None:
+    """Rows `there` (T,) with empty ones where a step between them has none; None where rows stay as they are.
+
+    Where steps are of no common length, the rows that are there are all.
+    """
+    kept = np.flatnonzero(there)
+    mine = times[kept]
+    apart, every = np.diff(mine), len(kept) == len(times)
+    if not apart.size or (apart == apart[0]).all():
+        return None if every else Even(mine, kept, np.arange(len(kept)))
+    step = int(np.median(apart))
+    at, off = np.divmod(mine - mine[0], step)
+    if off.any():
+        return None if every else Even(mine, kept, np.arange(len(kept)))
+    return Even(mine[0] + step * np.arange(int(at[-1]) + 1), kept, at)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Prices of a history, of which what was known at `as_of` counts, and how many hours ahead risk looks."""
+
+    prices: Grid
+    as_of: datetime
+    hours: float
+
+    def grid(self, window_hours: float) -> Grid:
+        """Prices of the last `window_hours`."""
+        return self.prices.between(self.as_of - timedelta(hours=window_hours), self.as_of)
 
 
 class History:

@@ -8,11 +8,11 @@ from models.covariance import RiskModel, variance
 
 
 def panel(beta, seed=0, rows=4000, perps=6, noise=2e-4):
-    """Prices of three coins, and levels of six perps that move by beta of their coin's return."""
+    """Levels of six perps that move by beta of their coin's return, and logs of the prices of three coins."""
     rng = np.random.default_rng(seed)
-    coins = np.exp(np.cumsum(rng.normal(size=(rows, 3)) * 0.01, axis=0))
+    coins = np.cumsum(rng.normal(size=(rows, 3)) * 0.01, axis=0)
     coins = coins[:, np.arange(perps) % 3]
-    return beta * np.log(coins) + rng.normal(size=coins.shape) * noise, coins
+    return beta * coins + rng.normal(size=coins.shape) * noise, coins
 
 
 @pytest.mark.parametrize("beta", [0.002, -0.001, 0.0])
@@ -25,7 +25,7 @@ def test_the_slope_is_found_and_counts_half(beta):
 def test_it_is_least_squares_without_a_mean_over_all_pairs_seen():
     levels, coins = panel(0.002, rows=60)
     levels[7, 2] = np.nan
-    d, r = np.diff(levels, axis=0).ravel(), np.diff(np.log(coins), axis=0).ravel()
+    d, r = np.diff(levels, axis=0).ravel(), np.diff(coins, axis=0).ravel()
     there = np.isfinite(d)
     expected = np.linalg.lstsq(r[there, None], d[there], rcond=None)[0][0]
     assert pooled_beta(levels, coins, 1.0, 1.0, 1e9, 1.0) == pytest.approx(expected, rel=1e-6)
@@ -34,7 +34,7 @@ def test_it_is_least_squares_without_a_mean_over_all_pairs_seen():
 def test_newer_changes_count_more():
     old, new = panel(0.003, rows=600), panel(0.001, seed=1, rows=600)
     levels = np.vstack([old[0], new[0] - new[0][0] + old[0][-1]])
-    coins = np.vstack([old[1], new[1] / new[1][0] * old[1][-1]])
+    coins = np.vstack([old[1], new[1] - new[1][0] + old[1][-1]])
     slow, fast = (pooled_beta(levels, coins, 1.0, 1.0, memory, 1.0) for memory in (1e6, 100.0))
     assert fast == pytest.approx(0.001, abs=2e-4)
     assert slow > 0.0015
@@ -53,7 +53,7 @@ def test_too_little_history_and_still_coins_have_none():
     [
         (np.zeros((50, 2)), np.ones((50, 3)), 0.5, "column per basis"),
         (np.full((50, 2), np.inf), np.ones((50, 2)), 0.5, "column per basis"),
-        (np.zeros((50, 2)), np.zeros((50, 2)), 0.5, "coin_prices"),
+        (np.zeros((50, 2)), np.full((50, 2), -np.inf), 0.5, "coin_logs"),
         (np.zeros((50, 2)), np.ones((50, 2)), 1.5, "weight"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.arrays import column_medians
+from models.arrays import column_medians, column_medians_and_deviations
 from models.basis import change_sd, change_sds, clipped_levels
 from models.contracts import Contract, usd_per_contract, usd_per_contracts
 from models.funding import (
@@ -81,6 +81,18 @@ def test_medians_leave_out_what_is_missing(seed, rows):
     found = column_medians(table)
     assert np.isnan(found[~seen]).all()
     assert found[seen] == pytest.approx(np.nanmedian(table[:, seen], axis=0), abs=1e-12)
+
+
+@given(seeds, st.integers(0, 40), st.booleans(), st.integers(1, 6))
+def test_deviations_are_from_each_column_s_own_median(seed, rows, gaps, digits):
+    """Few digits: many values and deviations are the same."""
+    rng = np.random.default_rng(seed)
+    table = rng.normal(size=(rows, 4)).round(digits)
+    if gaps and rows:
+        table[rng.random(size=table.shape) < 0.2] = np.nan
+    middle, deviation = column_medians_and_deviations(table)
+    np.testing.assert_array_equal(middle, column_medians(table))
+    np.testing.assert_array_equal(deviation, column_medians(np.abs(table - middle)))
 
 
 @given(seeds, st.sampled_from([1.0, 24.0, 5.0]), st.sampled_from([24.0, 0.05]))
