@@ -60,13 +60,23 @@ def calibrations(
     return found
 
 
+def volatility_ratio(walk: Walk, decision_hours: float) -> float | None:
+    """Realised over predicted volatility of one walk; None where nothing was predicted."""
+    table = outcomes(walk, decision_hours)
+    if table.empty:
+        return None
+    found = _rms_ratio(table[["predicted_volatility", "realised_volatility"]].dropna().to_numpy(dtype=float))
+    return found if np.isfinite(found) else None
+
+
 def outcomes(walk: Walk, decision_hours: float) -> pd.DataFrame:
     """A row for each decision with a next one, or an end, after it: predictions scaled to the time between.
 
+    A decision is in force from the fill of its orders on, and from its own time where there is none.
     USD: `volatility` the sd of P&L and the P&L, `funding` and `cost` > 0 paid. `margin_use` is the largest
     maintenance margin over equity of any account, at the decision and on average until the next.
     """
-    times = pd.DatetimeIndex([choice.time for choice in walk.choices])
+    times = _in_force(walk)
     if not len(times):
         return pd.DataFrame()
     ends = pd.DatetimeIndex([*times[1:], walk.times[-1]])
@@ -100,6 +110,12 @@ def outcomes(walk: Walk, decision_hours: float) -> pd.DataFrame:
         }
     )
     return found[hours > 0]
+
+
+def _in_force(walk: Walk) -> pd.DatetimeIndex:
+    """When each decision took hold."""
+    filled = {each.decided: each.time for each in walk.fills}
+    return pd.DatetimeIndex([filled.get(choice.time, choice.time) for choice in walk.choices])
 
 
 def _between(flows: pd.DataFrame, starts: pd.DatetimeIndex, ends: pd.DatetimeIndex) -> Vector:

@@ -1,10 +1,14 @@
 """The walk: time passes bar by bar, venues settle and check margin, the strategy decides, orders fill.
 
-At each bar, in this order: prices settle into balances, funding since the last bar is paid, transfers arrive,
-announced trades of the book happen, orders decided earlier fill, margin is checked and a venue below its
-maintenance margin liquidates, then the strategy may decide on what is known by now. Orders fill at the first
-bar that is no earlier than `horizons.execution` after the decision, or at the decision's own bar where bars
-are farther apart than that.
+At each bar, in this order: prices settle into balances, funding since the last bar is paid, margin is checked
+at the bar's extremes where these were recorded, expired futures are gone, transfers arrive, announced trades
+of the book happen, orders decided earlier fill as far as margin goes, margin is checked on the close where
+there are no extremes, then the strategy may decide on what is known by now. A venue that finds an account
+below its maintenance margin closes all of it and cancels its orders; a loss beyond the collateral stays owed.
+
+Orders fill at the first bar that is no earlier than `horizons.execution` after the decision, or at the
+decision's own bar where bars are farther apart than that. A new decision takes the place of orders that are
+still to fill. Where the data of a decision are missing, or it has no answer, everything stays as it is.
 """
 
 from __future__ import annotations
@@ -21,19 +25,19 @@ from allocator.backtests.book import announced, begin, happen
 from allocator.backtests.decide import Moment, Strategy, market_at, stay
 from allocator.backtests.desk import Desk, Place
 from allocator.backtests.events import Alarm, Bars
+from allocator.backtests.fills import Pending, fill, ordered
 from allocator.backtests.known import Records
-from allocator.backtests.ledger import Kind, Ledger
+from allocator.backtests.ledger import Ledger
 from allocator.backtests.margin_call import MarginPath, liquidate, margin_path
 from allocator.backtests.rails import expiry_row
 from allocator.backtests.recording import bar_now, bars_of
 from allocator.backtests.stretch import Stretch, hold
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Block, Choice, Walk
-from allocator.errors import HedgeError
+from allocator.errors import DataError, HedgeError
 from allocator.market.types import Decision, Market
 from allocator.scenario.load import LoadedScenario
 from models.arrays import Vector
-from models.contracts import round_each_to_lot
 
 log = logging.getLogger(__name__)
 # The scenario by which a desk decides at a time.
@@ -47,15 +51,6 @@ class Span:
     start: pd.Timestamp
     end: pd.Timestamp
     every: pd.Timedelta
-
-
-@dataclass(frozen=True)
-class _Orders:
-    """Decided trades in contracts, filled from `due` on at the market of the decision's costs."""
-
-    due: pd.Timestamp
-    market: Market
-    contracts: Mapping[Place, float]
 
 
 def _silent(bars: int) -> None:
@@ -125,7 +120,7 @@ class _Walker:
         self.last = int(tape.times.searchsorted(span.end, side="right")) - 1
         self.desk, self.market = begin(records, self.row)
         self.ahead = announced(tape.snapshot.tables["holdings"], tape.times[self.row])
-        self.orders: _Orders | None = None
+        self.orders: Pending | None = None
         self.next_decision = tape.times[self.row]
         events = records.loaded.scenario.backtest.events
         self.alarm = None if events is None else Alarm(events)
@@ -146,7 +141,6 @@ class _Walker:
         held = self._pass(held)
         held.book(self.records.rails, self.desk, self.found.ledger)
         self.row = start + held.bars
-        self.desk.settle(self.tape, self.row, self.found.ledger)
         self._at_bar()
         self.progress(held.bars)
 
@@ -178,43 +172,50 @@ class _Walker:
                 self.found.venues += path.bars(block.times, before)
             if self.alarm is not None:
                 margin = None if path is None else path.up_to(before)
-                self.alarm.see(rails, self._bars(held.first, block, margin))
+                self.alarm.see(rails, self._bars(held.first, block, margin), heeded=True)
             self._record(block, held.wealth[:-1])
         return held
 
     def _at_bar(self) -> None:
         """What happens at a bar once its prices are settled."""
         row, now, desk, found = self.row, self.tape.times[self.row], self.desk, self.found
-        self.ahead = happen(self.ahead, self.tape, row, desk, found.ledger)
         within = bool(self.records.rails.bars) and bool(found.times)
         if within:
-            # The bar's extremes came before its close, at which orders fill.
+            # The bar's extremes came before its close, at which transfers have arrived and orders fill.
             self._check_margin(extremes=True)
-        if self.orders is not None and now >= self.orders.due:
-            found.fills[now] = fill(
-                self.orders.market, self.orders.contracts, self.tape, row, desk, found.ledger
-            )
-            self.orders = None
+        desk.settle(self.tape, row, found.ledger)
+        self.ahead = happen(self.ahead, self.tape, row, desk, found.ledger)
+        self._fill_due()
         if not within:
             self._check_margin(extremes=False)
         causes = self._causes()
         if now >= self.next_decision:
             self._decide("clock")
-            self.next_decision = self.next_decision + self.span.every
-        elif causes and self.orders is None:
-            # While orders are under way an event finds the answer to the last one still to come.
+            while self.next_decision <= now:  # after a gap the clock goes on, it does not catch up
+                self.next_decision = self.next_decision + self.span.every
+        elif causes:
             self._decide(", ".join(causes))
         self._record(*bar_now(self.records.rails, desk, row, self.market.assets))
         if self.done:
             found.closing = desk.units()
 
+    def _fill_due(self) -> None:
+        orders, found = self.orders, self.found
+        if orders is None or self.tape.times[self.row] < orders.due:
+            return
+        filled, rejected = fill(orders, self.records.rails, self.row, self.desk, found.ledger)
+        found.fills.append(filled)
+        found.rejected += rejected
+        self.orders = None
+
     def _causes(self) -> list[str]:
-        """The events of this bar."""
+        """The events of this bar that call for a decision: none while orders are under way."""
         if self.alarm is None:
             return []
+        idle = self.orders is None or not self.orders.contracts
         block, _ = bar_now(self.records.rails, self.desk, self.row, self.market.assets)
         margin = self._margin(self.row, {p: np.array([units]) for p, units in self.desk.balances.items()})
-        return self.alarm.see(self.records.rails, self._bars(self.row - 1, block, margin))
+        return self.alarm.see(self.records.rails, self._bars(self.row - 1, block, margin), heeded=idle)
 
     def _margin(
         self, first: int, balances: Mapping[Place, Vector], extremes: bool = True
@@ -224,18 +225,21 @@ class _Walker:
         return margin_path(self.market, self.records.rails, self.desk, first, balances, extremes)
 
     def _decide(self, cause: str) -> None:
-        tape, row, desk, found = self.tape, self.row, self.desk, self.found
+        records, tape, row, desk, found = self.records, self.tape, self.row, self.desk, self.found
         loaded = self.settings(tape.times[row])
-        self.market = market = market_at(self.records, row, desk, loaded)
+        try:
+            market = market_at(records, row, desk, loaded)
+        except DataError as error:
+            found.choices.append(_unanswered(tape.times[row], error, cause))
+            return
+        self.market = market
         desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
-        decision, choice = _decide(Moment(loaded, tape, row, market, self.records.solver), self.strategy)
+        decision, choice = _decide(Moment(loaded, tape, row, market, records.solver), self.strategy)
         found.choices.append(replace(choice, cause=cause))
-        orders = _ordered(loaded, tape, row, market, decision)
-        send(loaded, decision, market, tape, row, desk, found.ledger)
-        self.orders = orders
-        if tape.times[row] >= orders.due:
-            found.fills[tape.times[row]] = fill(market, orders.contracts, tape, row, desk, found.ledger)
-            self.orders = None
+        self.orders = ordered(loaded, records.rails, row, market, decision)
+        if cost := send(loaded, decision, market, tape, row, desk, found.ledger):
+            found.sent_usd[tape.times[row]] = -cost
+        self._fill_due()
 
     def _check_margin(self, extremes: bool) -> None:
         desk, found, row = self.desk, self.found, self.row
@@ -248,6 +252,7 @@ class _Walker:
                 found.liquidations.append(bar)
                 loaded = self.records.loaded
                 liquidate(loaded, self.records.rails, row, desk, found.ledger, bar.venue, extremes)
+                self.orders = None if self.orders is None else self.orders.without(bar.venue)
 
     def _record(self, block: Block, wealth: Vector) -> None:
         found, desk = self.found, self.desk
@@ -258,7 +263,14 @@ class _Walker:
 
     def _bars(self, first: int, block: Block, margin: MarginPath | None) -> Bars:
         places = [(self.desk.listed[place].exchange, place[1]) for place in block.places]
-        return Bars(first, block.delta, places, margin)
+        return Bars(first, block.assets, block.delta, places, margin)
+
+
+def _unanswered(now: pd.Timestamp, error: DataError, cause: str) -> Choice:
+    """Without data there is no market to expect anything of."""
+    log.warning("%s: %s", now, error)
+    unknown = float("nan")
+    return Choice(now, error.status, str(error), unknown, unknown, 0.0, unknown, unknown, cause)
 
 
 def _decide(moment: Moment, strategy: Strategy) -> tuple[Decision, Choice]:
@@ -294,43 +306,6 @@ def _margin_use(market: Market, decision: Decision) -> float:
     return float(np.max(required[asked] / equity[asked])) if (equity[asked] > 0).all() else float("inf")
 
 
-def _ordered(loaded: LoadedScenario, tape: Tape, row: int, market: Market, decision: Decision) -> _Orders:
-    """The trades of a decision in whole lots, and when they fill."""
-    now = tape.times[row]
-    delay = pd.Timedelta(hours=loaded.scenario.horizons.execution)
-    apart = tape.times[row + 1] - now if row + 1 < len(tape.times) else delay
-    wanted = (decision.positions - market.positions.usd) / market.prices.usd_per_contract
-    lots = round_each_to_lot(wanted, [i.contract.lot_contracts for i in market.instruments], "nearest")
-    contracts = {
-        (i.venue, i.symbol): float(trade) for i, trade in zip(market.instruments, lots, strict=True) if trade
-    }
-    return _Orders(now + delay if delay >= apart else now, market, contracts)
-
-
-def fill(
-    market: Market, contracts: Mapping[Place, float], tape: Tape, row: int, desk: Desk, ledger: Ledger
-) -> float:
-    """Fill trades at this bar's marks for the fee, spread and impact of the decision's market; USD, < 0."""
-    trade = np.zeros(len(market.instruments))
-    for k, i in enumerate(market.instruments):
-        trade[k] = contracts.get((i.venue, i.symbol), 0.0) * market.prices.usd_per_contract[k]
-    costs = evaluate.trade_costs(market, trade)
-    for k, i in enumerate(market.instruments):
-        place = (i.venue, i.symbol)
-        if not trade[k]:
-            continue
-        desk.contracts[place] = desk.contracts.get(place, 0.0) + contracts[place]
-        if abs(desk.contracts[place]) < 0.5 * float(i.contract.lot_contracts):
-            desk.contracts.pop(place)
-        price = tape.price_of(row, i.settlement_currency)
-        paid: list[tuple[Kind, Vector]] = [
-            ("fee", costs.fees), ("slippage", costs.slippage), ("impact", costs.impact)
-        ]  # fmt: skip
-        for kind, cost in paid:
-            desk.receive(tape, row, ledger, place, -float(cost[k]) / price, kind)
-    return -float(costs.total.sum())
-
-
 def send(
     loaded: LoadedScenario,
     decision: Decision,
@@ -339,9 +314,9 @@ def send(
     row: int,
     desk: Desk,
     ledger: Ledger,
-) -> None:
-    """Send the transfers of a decision; they arrive after their venue's delay."""
-    now = tape.times[row]
+) -> float:
+    """Send the transfers of a decision, which arrive after their venue's delay; what that costs in USD."""
+    now, total = tape.times[row], 0.0
     for r, route in enumerate(market.transfers.routes):
         sent = float(decision.transfers[r])
         if sent <= 0:
@@ -356,3 +331,5 @@ def send(
         delay = loaded.scenario.venues[source.venue].withdrawals[source.currency].delay
         arrival = now + pd.Timedelta(hours=delay)
         desk.incoming.append((arrival, (target.venue, target.currency), units))
+        total += cost * price
+    return total

@@ -1,12 +1,14 @@
 """What calls for a decision between those of the clock: a delta band crossed, margin run low, funding jumped.
 
-An event is the crossing, not the state: it is over once the bar before was out of bounds too, so that a desk
-which cannot or will not mend it does not decide at every bar. It is seen at the bar that shows it, and the
-decision it calls for knows nothing later.
+An event is the crossing, not the state, of one coin or one account: it is over once the bar before was out of
+bounds too, so that a desk which cannot or will not mend it does not decide at every bar. It is seen at the
+bar that shows it, and the decision it calls for knows nothing later. What happens while orders are under way
+calls once they are through, if it still stands.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,54 +26,64 @@ DELTA, MARGIN, FUNDING = "delta_band", "margin_ratio", "funding_jump"
 class Bars:
     """Bars (T,) after `first` as an alarm looks at them.
 
-    `delta` (T, A) is net by asset in USD, `places` are exchange and symbol of what is held, `margin` is None
-    without positions.
+    `delta` (T, A) is net in USD of each of `assets`, `places` are exchange and symbol of what is held,
+    `margin` is None without positions.
     """
 
     first: int
+    assets: list[str]
     delta: Matrix
     places: list[tuple[str, str]]
     margin: MarginPath | None
 
 
+_Bound = tuple[str, str]  # an event and the coin or account it is of
+
+
 @dataclass
 class Alarm:
-    """Which bounds a desk is out of at the bar that was seen last."""
+    """Which bounds a desk was out of when last seen, and whether a jump of funding still waits."""
 
     events: Events
-    out: dict[str, bool] = field(default_factory=dict)
+    out: set[_Bound] = field(default_factory=set)
+    jumped: bool = False
 
     def first(self, rails: Rails, bars: Bars) -> int | None:
         """The first bar at which a bound is crossed, None where there is none; nothing is remembered."""
-        crossed = [np.flatnonzero(crossed) for crossed in self._crossed(rails, bars).values()]
+        crossed = [np.flatnonzero(crossed) for _, crossed in self._crossed(rails, bars)]
         return min((int(found[0]) for found in crossed if found.size), default=None)
 
-    def see(self, rails: Rails, bars: Bars) -> list[str]:
-        """Look at bars, remember the state of the last, and name what was crossed at it."""
-        crossed = self._crossed(rails, bars)
-        self.out = {name: bool(state[-1]) for name, state in self._out(bars).items()}
-        return [name for name, found in crossed.items() if found[-1]]
+    def see(self, rails: Rails, bars: Bars, heeded: bool) -> list[str]:
+        """Look at bars, remember the state of the last, and name what calls there.
 
-    def _crossed(self, rails: Rails, bars: Bars) -> dict[str, BoolVector]:
-        found = {}
-        for name, state in self._out(bars).items():
-            before = np.append(self.out.get(name, False), state[:-1])
-            found[name] = np.asarray(state & ~before)
+        What is not heeded calls again: a bound as long as it is broken, a jump of funding once.
+        """
+        called = [bound for bound, crossed in self._crossed(rails, bars) if crossed[-1]]
+        self.out = {bound for bound, state in self._out(bars) if state[-1]}
+        if not heeded:
+            self.out -= set(called)
+            self.jumped = self.jumped or any(name == FUNDING for name, _ in called)
+            return []
+        names = [name for name, _ in called] + ([FUNDING] if self.jumped else [])
+        self.jumped = False
+        return list(dict.fromkeys(names))
+
+    def _crossed(self, rails: Rails, bars: Bars) -> Iterator[tuple[_Bound, BoolVector]]:
+        for bound, state in self._out(bars):
+            yield bound, np.asarray(state & ~np.append(bound in self.out, state[:-1]))
         if self.events.funding_jump is not None:
-            found[FUNDING] = self._jumped(rails, bars)
-        return found
+            yield (FUNDING, ""), self._jumped(rails, bars)
 
-    def _out(self, bars: Bars) -> dict[str, BoolVector]:
+    def _out(self, bars: Bars) -> Iterator[tuple[_Bound, BoolVector]]:
         """Whether each bound that is a state is broken at each bar (T,)."""
-        found = {}
         if self.events.delta_band is not None:
-            largest = np.abs(bars.delta).max(axis=1, initial=0.0)
-            found[DELTA] = np.asarray(largest > self.events.delta_band)
+            for asset, delta in zip(bars.assets, bars.delta.T, strict=True):
+                yield (DELTA, asset), np.asarray(np.abs(delta) > self.events.delta_band)
         if self.events.margin_ratio is not None and bars.margin is not None:
             path = bars.margin
-            low = path.equity < self.events.margin_ratio * path.required
-            found[MARGIN] = np.asarray((low & path.held[:, np.newaxis]).any(axis=0))
-        return found
+            low = (path.equity < self.events.margin_ratio * path.required) & path.held[:, np.newaxis]
+            for account, state in zip(path.accounts, low, strict=True):
+                yield (MARGIN, account), state
 
     def _jumped(self, rails: Rails, bars: Bars) -> BoolVector:
         """Whether at a bar funding of a perp held settled too far from its settlement before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ _CHECKED = {
 }
 
 
+_OWED = "What a liquidation loses beyond an account's collateral stays owed to its venue."
+
+
 def text_of(result: Json, folder: Path | None) -> str:
     """The page as text for stdout, with colours only on a terminal."""
     return page_text(page(result, folder))
@@ -31,17 +34,34 @@ def text_of(result: Json, folder: Path | None) -> str:
 def page(result: Json, folder: Path | None) -> RenderableType:
     """Strategies side by side, then the first against the others."""
     what = "a SYNTHETIC market" if result["synthetic"] else "the recorded market"
-    days = result["strategies"][0]["days"]
-    head = Text(f"{result['scenario']}: {days} days of {what}, {result['start']} to {result['end']}\n")
+    days = result["strategies"][0]["span_days"]
+    head = Text(f"{result['scenario']}: {days:g} days of {what}, {result['start']} to {result['end']}\n")
     parts: list[RenderableType] = [head, _risk(result), _carry(result)]
     if result["differences"]:
         parts.append(_differences(result))
+    parts += [Text(sentence) for row in result["strategies"] for sentence in _unmet(row)]
     parts += [Text(_liquidation(lost)) for lost in result["liquidations"]]
+    if result["liquidations"]:
+        parts.append(Text(_OWED))
     parts += [Text(f"Warning: {sentence}") for sentence in result["warnings"]]
     parts.append(Text(_CHECKED[result["margin_checked_on"]]))
     if folder is not None:
         parts.append(Text(f"Tables in {folder}"))
     return Group(*parts)
+
+
+def _unmet(row: Json) -> Iterator[str]:
+    """What a strategy wanted and did not get."""
+    if row["unanswered"]:
+        yield (
+            f"{row['strategy']}: {row['unanswered']} of {row['decisions']} decisions had no answer, and left "
+            "everything as it was; result.json and the log say why"
+        )
+    if row["rejected"]:
+        yield (
+            f"{row['strategy']}: venues refused {row['rejected']} orders of {dollars(row['rejected_usd'])} "
+            "for want of margin"
+        )
 
 
 def _liquidation(lost: Json) -> str:
@@ -78,7 +98,7 @@ def _carry(result: Json) -> Table:
         "\nMoney per day", "strategy", "net carry", "funding", "fees", "slippage", "impact", "turnover"
     )
     for row in result["strategies"]:
-        days = max(row["days"], 1)
+        days = row["span_days"]
         names = ("net_carry", "funding", "fees", "slippage", "impact", "turnover")
         table.add_row(row["strategy"], *(dollars(row[f"{name}_usd"] / days) for name in names))
     return table

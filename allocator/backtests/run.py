@@ -46,7 +46,7 @@ class Backtest:
     @cached_property
     def summaries(self) -> list[Summary]:
         """One per strategy."""
-        return summarise(self.walks)
+        return summarise(self.walks, self.scenario.scenario.horizons.decision)
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -68,7 +68,8 @@ class Backtest:
         `margin_checked_on` is ``closes``, ``extremes`` (of each bar) or ``extremes where recorded``.
 
         `strategies` are `Summary`, `differences` `Difference` of the first against each other, `liquidations`
-        the bars at which an account fell below its maintenance margin. `daily` holds for each strategy the
+        the bars at which an account fell below its maintenance margin, `unanswered` the decisions without an
+        answer or without data, which left everything as it was, and why. `daily` holds for each strategy the
         lists `time` (end of each day), `wealth_usd`, `pnl_usd`, `net_delta_usd` (sum of absolute net deltas),
         and `margin_use`, the day's largest maintenance margin over equity at any venue (null where equity is
         gone or nothing was held). `breakdowns` holds the flows in USD of each strategy `by` coin, venue and
@@ -92,6 +93,13 @@ class Backtest:
             "selection": None if self.selection is None else self.selection.result,
             "strategies": [_rounded(asdict(summary)) for summary in self.summaries],
             "differences": [_rounded(asdict(difference)) for difference in self.differences],
+            "unanswered": [
+                {"strategy": w.name, "time": _stamp(choice.time), "status": choice.status}
+                | {"message": choice.message}
+                for w in self.walks
+                for choice in w.choices
+                if choice.status != "optimal"
+            ],
             "liquidations": [
                 {"strategy": w.name, "time": _stamp(bar.time), "venue": bar.venue}
                 | {
@@ -111,7 +119,7 @@ class Backtest:
         return of_backtest(self.result)
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """`wealth`, `ledger`, `positions`, `venues`, `decisions`, `flows`, each with the strategy's name.
+        """`wealth`, `ledger`, `positions`, `venues`, `decisions`, `rejected`, `flows`, each by `strategy`.
 
         `flows` is the ledger by month, venue, coin and kind; `venues` every account with positions at every
         bar: equity_usd, maintenance_margin_usd, gross_usd.
@@ -122,6 +130,7 @@ class Backtest:
             "positions": _joined({w.name: w.positions for w in self.walks}),
             "venues": _joined({w.name: pd.DataFrame([asdict(bar) for bar in w.venues]) for w in self.walks}),
             "flows": _joined({w.name: by_kind(w) for w in self.walks}),
+            "rejected": _joined({w.name: pd.DataFrame([asdict(r) for r in w.rejected]) for w in self.walks}),
             "decisions": _joined({w.name: pd.DataFrame([asdict(c) for c in w.choices]) for w in self.walks}),
         }
 

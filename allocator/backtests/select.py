@@ -16,7 +16,7 @@ import pandas as pd
 from allocator.backtests.decide import allocator
 from allocator.backtests.engine import Span, walk_settings
 from allocator.backtests.known import Records
-from allocator.backtests.summary import daily_pnl
+from allocator.backtests.series import daily_pnl
 from allocator.backtests.walks import Walk
 from allocator.errors import DataError, Problem, ScenarioError
 from allocator.result import Json, number, usd

@@ -6,9 +6,23 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from allocator.backtests.summary import daily_pnl
 from allocator.backtests.walks import Walk
 from allocator.result import Json, number, usd
+
+
+def daily_pnl(walk: Walk) -> pd.Series:
+    """P&L of each whole day from the first fill on, by the day's last time; the first pays for the entry.
+
+    Before the first fill no strategy has had its say, so nothing of that time is any one's merit but what its
+    orders and transfers cost up to then.
+    """
+    wealth = pd.Series(walk.wealth, index=pd.DatetimeIndex(walk.times))
+    first = min((filled.time for filled in walk.fills), default=wealth.index[0])
+    days = pd.date_range(first, wealth.index[-1], freq="24h")
+    level = wealth.reindex(days, method="ffill")
+    level.iloc[0] -= sum(filled.paid_usd for filled in walk.fills if filled.time == first)
+    level.iloc[0] -= sum(usd for time, usd in walk.sent_usd.items() if time <= first)
+    return level.diff().dropna()
 
 
 def daily_series(walks: Sequence[Walk]) -> list[Json]:

@@ -145,10 +145,17 @@ def _settled(rails: Rails, desk: Desk, place: Place, row: int) -> float:
 def _funding(
     rails: Rails, desk: Desk, places: list[Place], usd: Matrix, settle: Matrix, first: int
 ) -> tuple[Index, Index, Vector]:
-    """Payments by bar of the stretch (E,) and position (E,), in units (E,); longs pay if rate > 0."""
-    paid = rails.paid.between(first, first + len(usd))
-    keys = np.array([rails.tape.keys[desk.listed[p].exchange, p[1]] for p in places], dtype=np.int64)
+    """Payments by bar of the stretch (E,) and position (E,), in units (E,); longs pay if rate > 0.
+
+    A rate is of the notional at the mark: an inverse contract is so many coins there.
+    """
+    paid, listed = rails.paid.between(first, first + len(usd)), [desk.listed[place] for place in places]
+    keys = np.array([rails.tape.keys[i.exchange, i.symbol] for i in listed], dtype=np.int64)
     event, position = np.nonzero(paid.key[:, np.newaxis] == keys[np.newaxis])
     bar = paid.bar[event] - first - 1
-    units = -usd[bar, position] * paid.rate[event] / settle[bar, position]
-    return bar, position, units
+    unit = settle[bar, position]
+    units_of_base = np.array([i.contract.coins_per_unit for i in listed], dtype=float)
+    inverse = np.array([i.contract.kind == "inverse" for i in listed], dtype=np.bool_)[position]
+    marks = rails.tape.marks[first + 1 + bar, keys[position]] / units_of_base[position]
+    unit[inverse] = marks[inverse]
+    return bar, position, -usd[bar, position] * paid.rate[event] / unit

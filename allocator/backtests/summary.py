@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pandas as pd
 
+from allocator.backtests.calibration import volatility_ratio
+from allocator.backtests.series import daily_pnl
 from allocator.backtests.walks import Walk
 from models.arrays import Vector
 
@@ -19,20 +21,28 @@ _BANDS = 0.05  # of the exposure: a hedge nearer than this is neither over nor u
 class Summary:
     """One strategy over the whole span. Amounts in USD, shares are fractions; received is > 0.
 
+    `days` counts those whose P&L is told: whole ones from the first fill on; all amounts are of the whole
+    walk, `span_days` long. `unanswered` are decisions without an answer or without data: everything stayed.
+    `rejected` are orders that a venue refused, `rejected_usd` their size. `turnover_usd` is what filled.
+
     `volatility_usd` is the sd of daily P&L. `hedge_effectiveness` is 1 − its variance over that of no hedge,
-    null without that rival. `net_carry_usd` is funding less every cost. `over_hedged` and `under_hedged` are
-    shares of time, over coins, that a hedge was more than 5 % of the exposure too large or too small.
-    `worst_margin_use` is the largest maintenance margin over equity at any venue and bar.
-    `smallest_liquidation_distance` is the least share of its gross notional that any account could still lose
-    before its liquidation; null without positions. `regret_usd` is the net carry of perfect foresight of
-    funding less this one's; null without that rival. `calibration` is realised over predicted volatility, √
-    of the mean of (P&L over predicted sd)².
+    null without that rival or where nothing moves it. `net_carry_usd` is funding less every cost.
+    `over_hedged` and `under_hedged` are shares of time, over coins, that a hedge was more than 5 % of the
+    exposure too large or too small. `worst_margin_use` is the largest maintenance margin over equity at any
+    venue and bar. `smallest_liquidation_distance` is the least share of its gross notional that any account
+    could still lose before its liquidation; null without positions. `regret_usd` is the net carry of perfect
+    foresight of funding less this one's, below zero where knowing it misled: funding is not all there is to
+    come; null without that rival. `calibration` is realised over predicted volatility as `calibrations` has
+    it, √ of the mean of (P&L over predicted sd)² from decision to decision.
     """
 
     strategy: str
     days: int
+    span_days: float
     decisions: int
     unanswered: int
+    rejected: int
+    rejected_usd: float
     volatility_usd: float
     hedge_effectiveness: float | None
     pnl_usd: float
@@ -54,29 +64,19 @@ class Summary:
     identity_error_usd: float
 
 
-def daily_pnl(walk: Walk) -> pd.Series:
-    """P&L of each whole day from the first fill on, by the day's last time; the first pays for the entry.
+def summarise(walks: Sequence[Walk], decision_hours: float) -> list[Summary]:
+    """A summary of each walk; no hedge, where it is among them, is what effectiveness is against.
 
-    Before the first fill no strategy has had its say, so nothing of that time is any one's merit.
+    `decision_hours` is the horizon of what was predicted at each decision.
     """
-    wealth = pd.Series(walk.wealth, index=pd.DatetimeIndex(walk.times))
-    first = min(walk.fills, default=wealth.index[0])
-    days = pd.date_range(first, wealth.index[-1], freq="24h")
-    level = wealth.reindex(days, method="ffill")
-    level.iloc[0] -= sum(usd for time, usd in walk.fills.items() if time == first)
-    return level.diff().dropna()
-
-
-def summarise(walks: Sequence[Walk]) -> list[Summary]:
-    """A summary of each walk; no hedge, where it is among them, is what effectiveness is against."""
     pnl = {walk.name: daily_pnl(walk) for walk in walks}
     unhedged = pnl.get("no_hedge")
-    found = [_one(walk, pnl[walk.name], unhedged) for walk in walks]
+    found = [_one(walk, pnl[walk.name], unhedged, decision_hours) for walk in walks]
     best = next((one.net_carry_usd for one in found if one.strategy == "foresight"), None)
     return found if best is None else [replace(s, regret_usd=best - s.net_carry_usd) for s in found]
 
 
-def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None) -> Summary:
+def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None, decision_hours: float) -> Summary:
     ledger = walk.ledger.frame()
     by_kind = ledger.groupby("kind")["usd"].sum() if len(ledger) else pd.Series(dtype=float)
     booked = {kind: float(by_kind.get(kind, 0.0)) for kind in _CARRY}
@@ -87,10 +87,13 @@ def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None) -> Summary:
     return Summary(
         strategy=walk.name,
         days=len(pnl),
+        span_days=(walk.times[-1] - walk.times[0]) / pd.Timedelta("24h"),
         decisions=len(walk.choices),
         unanswered=sum(choice.status != "optimal" for choice in walk.choices),
+        rejected=len(walk.rejected),
+        rejected_usd=sum(abs(order.usd) for order in walk.rejected),
         volatility_usd=float(pnl.std(ddof=1)),
-        hedge_effectiveness=None if unhedged is None else float(1 - pnl.var(ddof=1) / unhedged.var(ddof=1)),
+        hedge_effectiveness=_effectiveness(pnl, unhedged),
         pnl_usd=walk.wealth[-1] - walk.opening_usd,
         net_carry_usd=sum(booked.values()),
         funding_usd=booked["funding"],
@@ -99,29 +102,22 @@ def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None) -> Summary:
         impact_usd=booked["impact"],
         transfers_usd=booked["transfer"],
         liquidation_usd=booked["liquidation"],
-        turnover_usd=sum(choice.trade_usd for choice in walk.choices),
+        turnover_usd=sum(filled.traded_usd for filled in walk.fills),
         over_hedged=over,
         under_hedged=under,
         worst_margin_use=float("inf") if broke else max(uses, default=None),
         smallest_liquidation_distance=min((bar.distance for bar in walk.venues), default=None),
         regret_usd=None,
         liquidations=len(walk.liquidations),
-        calibration=calibration(walk, pnl),
+        calibration=volatility_ratio(walk, decision_hours),
         identity_error_usd=walk.wealth[-1] - walk.opening_usd - total,
     )
 
 
-def calibration(walk: Walk, pnl: pd.Series) -> float | None:
-    """Realised over predicted volatility of daily P&L; null unless decisions and days fall together."""
-    if not len(pnl):
+def _effectiveness(pnl: pd.Series, unhedged: pd.Series | None) -> float | None:
+    if unhedged is None or not unhedged.var(ddof=1) > 0:
         return None
-    predicted = pd.Series({choice.time: choice.volatility_usd for choice in walk.choices}).sort_index()
-    began = pd.DatetimeIndex(pnl.index).shift(-1, freq="24h")
-    # The decision in force while the day passed; one a day, or the days do not say what was predicted.
-    each = predicted.reindex(began, method="ffill").to_numpy()
-    both = pd.DataFrame({"pnl": pnl.to_numpy(), "sd": each}).dropna()
-    both = both[both["sd"] > 0]
-    return float(np.sqrt(np.mean((both["pnl"] / both["sd"]) ** 2))) if len(both) else None
+    return float(1 - pnl.var(ddof=1) / unhedged.var(ddof=1))
 
 
 def _hedging(walk: Walk) -> tuple[float, float]:

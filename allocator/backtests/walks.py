@@ -17,9 +17,10 @@ from allocator.market.types import Matrix
 class Choice:
     """What was decided at a bar and what was expected of it, in USD over the decision horizon.
 
-    `status` is optimal, or that of the error that left everything as it was; `message` is its text. `cause`
-    is the clock, or the event that called for the decision. `margin_use` is the largest maintenance margin
-    over equity of any venue with the positions decided, at the prices of the decision.
+    `status` is optimal, or that of the error that left everything as it was; `message` is its text. Without
+    data nothing was expected: NaN. `cause` is the clock, or the event that called for the decision.
+    `margin_use` is the largest maintenance margin over equity of any venue with the positions decided, at the
+    prices of the decision.
     """
 
     time: pd.Timestamp
@@ -31,6 +32,27 @@ class Choice:
     cost_usd: float
     margin_use: float = 0.0
     cause: str = "clock"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """When orders were decided and filled, what they cost and came to in USD: paid < 0, traded ≥ 0."""
+
+    decided: pd.Timestamp
+    time: pd.Timestamp
+    paid_usd: float
+    traded_usd: float
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An order that its venue refused, for want of margin or beyond its leverage; > 0 is a buy."""
+
+    time: pd.Timestamp
+    venue: str
+    symbol: str
+    contracts: float
+    usd: float
 
 
 @dataclass(frozen=True)
@@ -52,9 +74,9 @@ class Block:
 class Walk:
     """Everything that happened under one strategy.
 
-    `wealth` is USD by bar, `fills` what each fill cost in USD, < 0. `opening` and `closing` are units by
-    venue (or "" for what is held outside) and currency or coin, as the first bar found them and the last left
-    them.
+    `wealth` is USD by bar, `sent_usd` what the transfers of each decision cost, < 0. `opening` and `closing`
+    are units by venue (or "" for what is held outside) and currency or coin, as the first bar found them and
+    the last left them.
     """
 
     name: str
@@ -65,7 +87,9 @@ class Walk:
     venues: list[VenueBar] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
     liquidations: list[VenueBar] = field(default_factory=list)
-    fills: dict[pd.Timestamp, float] = field(default_factory=dict)
+    fills: list[Filled] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    sent_usd: dict[pd.Timestamp, float] = field(default_factory=dict)
     opening_usd: float = 0.0
     opening: dict[Place, float] = field(default_factory=dict)
     closing: dict[Place, float] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from allocator.market.types import Box, Costs, Instrument, LimitSpec, Market
 from allocator.market.universe import Listing
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import HedgeSide, Participation, PositionCap
-from models.arrays import Vector
+from models.arrays import BoolVector, Vector
 
 
 def fixed_sides(boxes: tuple[Box, ...], n: int) -> Vector:
@@ -28,11 +28,15 @@ def position_boxes(
     previous: Vector,
     target: Vector,
     costs: Costs,
+    closing: BoolVector,
 ) -> tuple[Box, ...]:
-    """Every bound on a single position. `target` (n,) is the exposure that each instrument hedges."""
+    """Every bound on a single position. `target` (n,) is the exposure that each instrument hedges.
+
+    `closing` (n,) are those that must go.
+    """
     n = len(instruments)
     boxes = [
-        *_per_selection(loaded, listings, instruments, previous),
+        *_per_selection(loaded, listings, instruments, previous, closing),
         _depth(loaded, previous, costs),
     ]
     for spec in limits:
@@ -91,7 +95,11 @@ def _depth(loaded: LoadedScenario, previous: Vector, costs: Costs) -> Box:
 
 
 def _per_selection(
-    loaded: LoadedScenario, listings: list[Listing], instruments: tuple[Instrument, ...], previous: Vector
+    loaded: LoadedScenario,
+    listings: list[Listing],
+    instruments: tuple[Instrument, ...],
+    previous: Vector,
+    closing: BoolVector,
 ) -> list[Box]:
     """Leverage brackets, caps and flags, one box for each entry of `instruments` that states them."""
     boxes, n = [], len(listings)
@@ -110,6 +118,10 @@ def _per_selection(
             bounds.append(("no_trade", "no_trade", held, held))
         if settings.reduce_only:
             bounds.append(("reduce_only", "reduce_only", np.minimum(held, 0.0), np.maximum(held, 0.0)))
+        if closing[rows].any() and not settings.no_trade:
+            # One that may not be traded stays until it settles by itself.
+            free = np.where(closing[rows], 0.0, np.inf)
+            bounds.append(("expiry", "expiry", -free, free))
         for key, kind, least, most in bounds:
             lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
             lower[rows], upper[rows] = least, most

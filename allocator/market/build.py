@@ -15,7 +15,7 @@ from allocator.market import exposures as ex
 from allocator.market.ages import table_ages
 from allocator.market.beliefs import Seen, form_beliefs
 from allocator.market.boxes import fixed_sides, position_boxes
-from allocator.market.dated import index_premiums, tell_of_rolls, with_carry
+from allocator.market.dated import hours_to_expiry, index_premiums, tell_of_rolls, with_carry
 from allocator.market.hedged import hedged_exposure
 from allocator.market.held import coin_prices, current_positions, current_prices
 from allocator.market.instruments import instruments as build_instruments
@@ -39,7 +39,7 @@ from allocator.market.types import (
     Prices,
     Stresses,
 )
-from allocator.market.universe import Findings, Listing, listings_of, select
+from allocator.market.universe import Findings, Listing, expiring, listings_of, select
 from allocator.scenario.load import LoadedScenario
 from allocator.scenario.schema import Scenario
 from allocator.snapshot.read import SnapshotData
@@ -182,8 +182,10 @@ def _assembled(site: _Site) -> Market:
         LimitSpec(key, limit, loaded.origin(f"limits.{key}")) for key, limit in scenario.limits.items()
     )
     target = hedged_exposure(scenario, names, held.exposure, beliefs.covariance, findings)[names.asset_of]
+    left = np.array([hours_to_expiry(listing, newest.as_of) for listing in listed.listings])
     boxes = position_boxes(
-        loaded, listed.listings, instruments, limits, held.positions.usd, target, beliefs.costs
+        *(loaded, listed.listings, instruments, limits, held.positions.usd, target, beliefs.costs),
+        closing=left <= horizons.decision,
     )
     scheme = _scheme(site, listed, names)
     findings.raise_if_any()
@@ -235,10 +237,11 @@ def _listed(site: _Site) -> _Listed:
     """Who takes part. Raises `DataError` with all that is missing or stale of them."""
     loaded, scenario, findings, newest = site.loaded, site.scenario, site.findings, site.observed.newest
     impact, max_age = scenario.objective.impact, scenario.snapshot.max_age
+    closing = expiring(site.observed.state.positions, newest.terms, newest.as_of, scenario.horizons.decision)
     chosen = site.stage(
         "select",
-        lambda found: select(loaded, newest, found),
-        *(newest, scenario.horizons, site.venues, scenario.instruments, max_age, impact.model),
+        lambda found: select(loaded, newest, closing, found),
+        *(newest, scenario.horizons, site.venues, scenario.instruments, max_age, impact.model, closing),
     )
     listings = site.stage(
         "listings",

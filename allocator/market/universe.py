@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -64,11 +64,31 @@ class Findings:
 Chosen = tuple[str, str, str]  # the selection, exchange and symbol of an instrument that takes part
 
 
-def select(loaded: LoadedScenario, newest: Newest, findings: Findings) -> tuple[Chosen, ...]:
+Held = tuple[str, str, str]  # exchange, account and symbol of a position
+
+
+def expiring(
+    positions: Sequence[Row], terms: Mapping[Key, Row], as_of: datetime, decision_hours: float
+) -> tuple[Held, ...]:
+    """Positions in dated futures that expire within the decision horizon: they take part to be closed."""
+    found = []
+    for row in positions:
+        listed = terms.get((row["venue"], row["symbol"]))
+        if listed is None or _too_short(listed, as_of, decision_hours) is None:
+            continue
+        if row["contracts"] or row["open_buy_contracts"] or row["open_sell_contracts"]:
+            found.append((str(row["venue"]), str(row["account"]), str(row["symbol"])))
+    return tuple(sorted(found))
+
+
+def select(
+    loaded: LoadedScenario, newest: Newest, closing: Collection[Held], findings: Findings
+) -> tuple[Chosen, ...]:
     """Every instrument that takes part, in the order of venues in the scenario, then symbols.
 
     An instrument whose data are missing or stale is dropped with a notice where its selection says
-    ``on_missing: drop``, and is a problem otherwise.
+    ``on_missing: drop``, and is a problem otherwise. A dated future that expires within the decision horizon
+    hedges no longer, and takes part only where it is held (`closing`), to be closed.
     """
     scenario, rows = loaded.scenario, newest.terms
     lacks = _data_check(scenario, newest)
@@ -81,10 +101,19 @@ def select(loaded: LoadedScenario, newest: Newest, findings: Findings) -> tuple[
             findings.notices.append(
                 f"instruments.{name} selects nothing: no such contract of {exchange} is listed"
             )
-        margin = scenario.venues[selection.venue].margin
+        margin, account = scenario.venues[selection.venue].margin, scenario.venues[selection.venue].account
         for symbol in symbols:
             row = rows[exchange, symbol]
-            reason = lacks(exchange, symbol, row, needs_tiers(margin, str(row["asset"])))
+            ended = _ended(row, newest.as_of)
+            short = _too_short(row, newest.as_of, scenario.horizons.decision)
+            held = (exchange, account, symbol) in closing
+            if short is not None:
+                said = "is to be closed" if held else "takes no part"
+                findings.notices.append(f"{selection.venue} {symbol} {said}: {short}")
+            # Listings of the past are no news where all are chosen.
+            if (ended is not None and selection.symbols == "all") or (short is not None and not held):
+                continue
+            reason = ended or lacks(exchange, symbol, row, needs_tiers(margin, str(row["asset"])))
             if reason is None:
                 chosen.append((name, exchange, symbol))
             elif selection.on_missing == "drop":
@@ -160,11 +189,9 @@ def _data_check(scenario: Scenario, newest: Newest) -> Callable[[str, str, Row, 
         listed = times["instruments"][key]
         if (reason := _too_old("instruments", listed, as_of, limits.instruments)) is not None:
             return reason
-        expiry = expiry_of(row)
-        if (reason := _too_short(expiry, as_of, scenario.horizons.decision)) is not None:
-            return reason
+        dated = expiry_of(row) is not None
         for name, limit in ages.items():
-            if (name == "margin_tiers" and not tiered) or (name == "funding" and expiry is not None):
+            if (name == "margin_tiers" and not tiered) or (name == "funding" and dated):
                 continue
             given = newest.from_tables.get(key) if name == "margin_tiers" else None
             if key not in times[name]:
@@ -190,13 +217,18 @@ def _nor_in(given: FromTable | None) -> str:
     return f", and those of {given.label} are of {given.tiers:%Y-%m-%d}, after as_of"
 
 
-def _too_short(expiry: datetime | None, as_of: datetime, decision_hours: float) -> str | None:
+def _ended(row: Row, as_of: datetime) -> str | None:
+    """Since when a dated future is no more, or None."""
+    expiry = expiry_of(row)
+    return None if expiry is None or expiry > as_of else f"it expired at {expiry:%Y-%m-%dT%H:%MZ}"
+
+
+def _too_short(row: Row, as_of: datetime, decision_hours: float) -> str | None:
     """Why a dated future cannot hedge until the next rebalance, or None."""
-    if expiry is None or expiry > as_of + timedelta(hours=decision_hours):
+    expiry = expiry_of(row)
+    if expiry is None or not as_of < expiry <= as_of + timedelta(hours=decision_hours):
         return None
     when = f"{expiry:%Y-%m-%dT%H:%MZ}"
-    if expiry <= as_of:
-        return f"it expired at {when}"
     return f"it expires at {when}, within the decision horizon of {decision_hours:g} h, and hedges no longer"
 
 

@@ -41,6 +41,7 @@ _RISK: Sequence[tuple[str, str, Form]] = (
     (">least distance to liquidation", "smallest_liquidation_distance", numbers.percent),
     (">liquidations", "liquidations", numbers.count),
     (">unanswered", "unanswered", numbers.count),
+    (">orders refused", "rejected", numbers.count),
 )
 _MONEY: Sequence[tuple[str, str, Form]] = (
     (">P&L", "pnl_usd", numbers.dollars),
@@ -92,7 +93,7 @@ def _synthetic(result: Node) -> Html:
 
 def _verdict(walked: Walked) -> Html:
     row = walked.result["strategies"][0]
-    days = max(row["days"].value, 1)
+    days = row["span_days"].value
     earned = row["net_carry_usd"]
     word = " earned " if earned.value >= 0 else " paid "
     risk: list[Content] = [
@@ -120,7 +121,7 @@ def _verdict(walked: Walked) -> Html:
         "",
         f"{walked.names[0]}{word}",
         size(earned, numbers.dollars),
-        f" net of all costs in {days} days.",
+        f" net of all costs in {days:g} days.",
     )
     return shell.paragraphs(first, join([*risk, "."]), join([*safe, ".", checked]))
 

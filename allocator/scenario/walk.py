@@ -24,7 +24,8 @@ class Simulation(Model):
 class Events(Model):
     """What calls for a decision between those of the clock, at the bar that shows it; none unless stated.
 
-    An event is a crossing: a bound that stays broken calls once. While orders are under way none is heeded.
+    An event is a crossing, of one coin or one venue: a bound that stays broken calls once. What happens while
+    orders are under way calls when they are through, if it still stands.
     """
 
     delta_band: Annotated[Usd, Field(gt=0)] | None = Field(

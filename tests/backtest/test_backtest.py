@@ -17,8 +17,9 @@ from allocator.backtests.decide import only
 from allocator.backtests.engine import Span, walk
 from allocator.backtests.rivals import strategies
 from allocator.backtests.run import backtest, span_of
+from allocator.backtests.series import daily_pnl
 from allocator.backtests.simulate import simulated
-from allocator.backtests.summary import daily_pnl, differences, summarise
+from allocator.backtests.summary import differences, summarise
 from allocator.backtests.tape import Tape
 from allocator.cli import main
 from allocator.market.build import build_market
@@ -99,7 +100,10 @@ def test_funding_paid_is_that_of_an_independent_calculation(desk, tape, walks):
                 continue
             linear = symbol.endswith("USDT")
             move = prices[bar, venue, symbol] / prices[before, venue, symbol] if linear else 1.0
-            quote = prices[bar, "index", "USDT/USD"] / prices[before, "index", "USDT/USD"] if linear else 1.0
+            # So many coins at the mark, each worth the index.
+            worth = prices[bar, "index", f"{symbol.partition('/')[0]}/USD"] / prices[bar, venue, symbol]
+            usdt = prices[bar, "index", "USDT/USD"] / prices[before, "index", "USDT/USD"]
+            quote = usdt if linear else worth
             paid -= position[before] * move * quote * rate
         assert booked[venue, symbol] == pytest.approx(paid, rel=1e-9, abs=1e-6)
 
@@ -174,7 +178,7 @@ def test_a_venue_below_its_maintenance_margin_is_liquidated(desk, tape):
 
 
 def test_an_unhedged_coin_is_as_volatile_as_it_was_drawn(walks):
-    found = {s.strategy: s for s in summarise(list(walks.values()))}
+    found = {s.strategy: s for s in summarise(list(walks.values()), 24.0)}
     # $3m of BTC at 2.5 % and $1.2m of ETH at 3.5 %, five days of Student-5 returns: a factor of two at most.
     assert 0.4 < found["no_hedge"].volatility_usd / 1.2e5 < 2.0
     assert found["allocator"].volatility_usd < 0.2 * found["no_hedge"].volatility_usd

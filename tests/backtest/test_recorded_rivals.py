@@ -101,7 +101,7 @@ def test_all_rivals(desk, told):
     """The table; the allocator is calmer than the pairwise rules, and earns more net of costs."""
     walks = [walked(desk, "allocator", *sets("5e-4")), *(walked(desk, name) for name in RIVALS)]
     walks.append(walked(desk, "foresight", *sets("5e-4")))
-    table, apart = summarise(walks), differences(walks, "allocator", seed=0)
+    table, apart = summarise(walks, 24.0), differences(walks, "allocator", seed=0)
     with told():
         print(
             f"\n{START:%Y-%m-%d}, {WINDOW} days, eight coins of $1m: bp of the book a day; margin on closes"

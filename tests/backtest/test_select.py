@@ -14,8 +14,8 @@ from allocator.allocation import read_tables
 from allocator.backtests.engine import Span
 from allocator.backtests.known import Records
 from allocator.backtests.select import candidates, score, select
+from allocator.backtests.series import daily_pnl
 from allocator.backtests.simulate import simulated
-from allocator.backtests.summary import daily_pnl
 from allocator.backtests.tape import Tape
 from allocator.errors import DataError
 from allocator.market.build import build_market

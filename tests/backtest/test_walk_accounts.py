@@ -12,8 +12,9 @@ from allocator.backtests import engine
 from allocator.backtests.breakdown import BY, breakdowns, by_kind
 from allocator.backtests.engine import Span, walk
 from allocator.backtests.rivals import strategies
+from allocator.backtests.series import daily_pnl
 from allocator.backtests.simulate import simulated
-from allocator.backtests.summary import daily_pnl, differences, summarise
+from allocator.backtests.summary import differences, summarise
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Walk
 from allocator.market.build import build_market
@@ -148,7 +149,7 @@ def test_differences_say_nothing_of_nine_days():
 def test_regret_and_distance_are_those_of_the_walk(desk, span):
     known = strategies(["nova", "coinbay"])
     walks = [walk(desk[0], desk[1], span, name, known[name]) for name in ("equal_split", "foresight")]
-    split, best = summarise(walks)
+    split, best = summarise(walks, 24.0)
     assert best.regret_usd == 0.0
     assert split.regret_usd == pytest.approx(best.net_carry_usd - split.net_carry_usd, rel=1e-12)
     least = min(

@@ -1,0 +1,137 @@
+"""Orders on their way, and how they fill: at the marks of their bar, as far as their venue's margin goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from allocator import evaluate, margin
+from allocator.backtests.desk import Desk, Place
+from allocator.backtests.ledger import Kind, Ledger
+from allocator.backtests.rails import Rails
+from allocator.backtests.walks import Filled, Rejected
+from allocator.market.types import Decision, Market
+from allocator.scenario.load import LoadedScenario
+from models.arrays import BoolVector, Vector
+from models.contracts import round_each_to_lot
+
+_ROUNDING = 1e-9  # of what a venue asks for or allows: no want of margin
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Decided trades in contracts, to be filled from `due` on at the costs of the decision's `market`."""
+
+    decided: pd.Timestamp
+    due: pd.Timestamp
+    market: Market
+    contracts: Mapping[Place, float]
+
+    def without(self, venue: str) -> Pending:
+        """Those of other venues: who liquidates an account cancels its orders."""
+        kept = {place: trade for place, trade in self.contracts.items() if place[0] != venue}
+        return replace(self, contracts=kept)
+
+
+def ordered(loaded: LoadedScenario, rails: Rails, row: int, market: Market, decision: Decision) -> Pending:
+    """The trades of a decision in whole lots, and when they fill."""
+    times = rails.tape.times
+    now, delay = times[row], pd.Timedelta(hours=loaded.scenario.horizons.execution)
+    apart = times[row + 1] - now if row + 1 < len(times) else delay
+    wanted = (decision.positions - market.positions.usd) / market.prices.usd_per_contract
+    lots = round_each_to_lot(wanted, [i.contract.lot_contracts for i in market.instruments], "nearest")
+    contracts = {
+        (i.venue, i.symbol): float(trade) for i, trade in zip(market.instruments, lots, strict=True) if trade
+    }
+    return Pending(now, now + delay if delay >= apart else now, market, contracts)
+
+
+def fill(
+    pending: Pending, rails: Rails, row: int, desk: Desk, ledger: Ledger
+) -> tuple[Filled, list[Rejected]]:
+    """Fill orders at this bar's marks for fee, spread and impact, and say which their venues refused."""
+    market, tape = pending.market, rails.tape
+    if not pending.contracts:
+        return Filled(pending.decided, tape.times[row], 0.0, 0.0), []
+    places = [(i.venue, i.symbol) for i in market.instruments]
+    contracts = np.array([pending.contracts.get(place, 0.0) for place in places])
+    per_contract = rails.of_all(list(market.instruments), row, row).usd[0]
+    taken = _accepted(market, contracts, per_contract, rails, row, desk)
+    trade = np.where(taken, contracts * per_contract, 0.0)
+    costs = evaluate.trade_costs(market, trade)
+    for k in np.flatnonzero(trade).tolist():
+        place, instrument = places[k], market.instruments[k]
+        desk.contracts[place] = desk.contracts.get(place, 0.0) + float(contracts[k])
+        if abs(desk.contracts[place]) < 0.5 * float(instrument.contract.lot_contracts):
+            desk.contracts.pop(place)
+        price = tape.price_of(row, instrument.settlement_currency)
+        paid: list[tuple[Kind, Vector]] = [
+            ("fee", costs.fees), ("slippage", costs.slippage), ("impact", costs.impact)
+        ]  # fmt: skip
+        for kind, cost in paid:
+            desk.receive(tape, row, ledger, place, -float(cost[k]) / price, kind)
+    refused = [
+        Rejected(tape.times[row], *places[k], float(contracts[k]), float(contracts[k] * per_contract[k]))
+        for k in np.flatnonzero(~taken & (contracts != 0.0)).tolist()
+    ]
+    paid_usd, traded_usd = -float(costs.total.sum()), float(np.abs(trade).sum())
+    return Filled(pending.decided, tape.times[row], paid_usd, traded_usd), refused
+
+
+def _accepted(
+    market: Market, contracts: Vector, per_contract: Vector, rails: Rails, row: int, desk: Desk
+) -> BoolVector:
+    """Which orders (n,) their venues take: what needs more margin needs the equity for it.
+
+    After an order an account must cover the larger of its initial and its maintenance margin, unless the
+    order asks for no more than before; and no position grows beyond what its leverage allows. Where all
+    orders of a venue together do not pass, they come one by one, those that shrink a position first.
+    """
+    held = np.array([desk.contracts.get((i.venue, i.symbol), 0.0) for i in market.instruments])
+    before, after = held * per_contract, (held + contracts) * per_contract
+    largest = np.array([i.largest_usd for i in market.instruments])
+    taken = (np.abs(after) <= largest * (1.0 + _ROUNDING)) | (np.abs(after) <= np.abs(before))
+    after = np.where(taken, after, before)
+    purse = _Purse.of(market, rails, row, desk)
+    passed = purse.covers(after, after - before, purse.asks(before))
+    for venue in np.flatnonzero(~passed).tolist():
+        mine = np.flatnonzero((market.venue_of == venue) & taken & (contracts != 0.0))
+        taken[mine] = False
+        growth = np.abs(after[mine]) - np.abs(before[mine])
+        for k in mine[np.argsort(growth, kind="stable")].tolist():
+            taken[k] = True
+            trial, without = np.where(taken, after, before), taken.copy()
+            without[k] = False
+            asked = purse.asks(np.where(without, after, before))
+            taken[k] = bool(purse.covers(trial, trial - before, asked)[venue])
+    return taken
+
+
+@dataclass(frozen=True)
+class _Purse:
+    """What accounts own and owe at a bar, positions at its marks: P&L up to them is in the balances (P,)."""
+
+    market: Market
+    balances: Vector
+
+    @classmethod
+    def of(cls, market: Market, rails: Rails, row: int, desk: Desk) -> _Purse:
+        units = np.array([desk.balances.get((p.venue, p.currency), 0.0) for p in market.pockets])
+        return cls(market, units * rails.prices([p.currency for p in market.pockets], row, row)[0])
+
+    def asks(self, positions: Vector) -> Vector:
+        """Margin (V,) that an order must leave covered."""
+        now = margin.Shock.common_move(self.market, 0.0)
+        maintenance = margin.maintenance(self.market, positions, now, "true")
+        return np.maximum(margin.initial(self.market, positions, "true"), maintenance)
+
+    def covers(self, positions: Vector, trades: Vector, asked_before: Vector) -> BoolVector:
+        """Whether each account (V,) covers these positions once the trades to them are paid."""
+        costs = evaluate.trade_costs(self.market, trades)
+        paid = np.bincount(self.market.pocket_of, weights=costs.total, minlength=len(self.balances))
+        now, nothing = margin.Shock.common_move(self.market, 0.0), np.zeros(len(positions))
+        equity, asked = margin.equity(self.market, nothing, self.balances - paid, now), self.asks(positions)
+        return np.asarray((asked <= equity) | (asked <= asked_before * (1.0 + _ROUNDING)))
