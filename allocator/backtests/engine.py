@@ -188,8 +188,9 @@ class _Walker:
         self._fill_due()
         if not within:
             self._check_margin(extremes=False)
-        causes = self._causes()
-        if now >= self.next_decision:
+        due = now >= self.next_decision
+        causes = self._causes(due)
+        if due:
             self._decide("clock")
             while self.next_decision <= now:  # after a gap the clock goes on, it does not catch up
                 self.next_decision = self.next_decision + self.span.every
@@ -208,14 +209,17 @@ class _Walker:
         found.rejected += rejected
         self.orders = None
 
-    def _causes(self) -> list[str]:
-        """The events of this bar that call for a decision: none while orders are under way."""
+    def _causes(self, due: bool) -> list[str]:
+        """The events of this bar that call for a decision, which none does while orders are under way.
+
+        A decision that is `due` anyway heeds them all.
+        """
         if self.alarm is None:
             return []
-        idle = self.orders is None or not self.orders.contracts
+        heeded = due or self.orders is None or not self.orders.contracts
         block, _ = bar_now(self.records.rails, self.desk, self.row, self.market.assets)
         margin = self._margin(self.row, {p: np.array([units]) for p, units in self.desk.balances.items()})
-        return self.alarm.see(self.records.rails, self._bars(self.row - 1, block, margin), heeded=idle)
+        return self.alarm.see(self.records.rails, self._bars(self.row - 1, block, margin), heeded)
 
     def _margin(
         self, first: int, balances: Mapping[Place, Vector], extremes: bool = True

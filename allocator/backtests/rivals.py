@@ -81,7 +81,10 @@ def least_variance(moment: Moment) -> Decision:
 
 
 def foresight(moment: Moment) -> Decision:
-    """The allocator told the funding of the holding horizon: a bound on what forecasts cost."""
+    """The allocator told the funding of the holding horizon: what its forecasts of that leave on the table.
+
+    It still weighs risk and costs as they are predicted, so that it may well earn less than another walk.
+    """
     market, tape = moment.market, moment.tape
     now = tape.times[moment.row]
     until = now + pd.Timedelta(hours=market.holding_hours)

@@ -16,6 +16,7 @@ from allocator.backtests.breakdown import breakdowns, by_kind
 from allocator.backtests.calibration import Calibration, calibrations, warnings
 from allocator.backtests.decide import Strategy
 from allocator.backtests.engine import Span, walk_all
+from allocator.backtests.funding_gaps import funding_gaps, told
 from allocator.backtests.known import Records
 from allocator.backtests.rails import Rails
 from allocator.backtests.rivals import strategies
@@ -24,7 +25,7 @@ from allocator.backtests.series import daily_series
 from allocator.backtests.summary import Difference, Summary, differences, summarise
 from allocator.backtests.tape import Tape
 from allocator.backtests.walks import Walk
-from allocator.errors import DataError, Problem
+from allocator.errors import DataError, Problem, ScenarioError
 from allocator.result import SCHEMA_VERSION, Json, number, usd
 from allocator.scenario.load import LoadedScenario, load_scenario
 from allocator.snapshot.read import SnapshotData
@@ -42,6 +43,7 @@ class Backtest:
     synthetic: bool
     selection: Selection | None = None
     margin_checked_on: str = "closes"
+    notices: tuple[str, ...] = ()
 
     @cached_property
     def summaries(self) -> list[Summary]:
@@ -74,7 +76,8 @@ class Backtest:
         and `margin_use`, the day's largest maintenance margin over equity at any venue (null where equity is
         gone or nothing was held). `breakdowns` holds the flows in USD of each strategy `by` coin, venue and
         month, whose `total_usd` add up to the change in wealth. `calibration` are `Calibration` of each
-        strategy and model, `warnings` a sentence for each model that is off in the current regime;
+        strategy and model, `warnings` a sentence for each model that is off in the current regime, and for
+        funding that is missing;
         `selection` is `Selection.result`, null without `backtest.select`. Every bar is in the Parquet tables.
         """
         return {
@@ -89,7 +92,7 @@ class Backtest:
             "daily": daily_series(self.walks),
             "breakdowns": breakdowns(self.walks),
             "calibration": [_rounded(asdict(found)) for found in self.calibrations],
-            "warnings": warnings(self.calibrations),
+            "warnings": [*self.notices, *warnings(self.calibrations)],
             "selection": None if self.selection is None else self.selection.result,
             "strategies": [_rounded(asdict(summary)) for summary in self.summaries],
             "differences": [_rounded(asdict(difference)) for difference in self.differences],
@@ -175,13 +178,31 @@ def history(loaded: LoadedScenario) -> tuple[SnapshotData, bool]:
 
 
 def span_of(loaded: LoadedScenario, tape: Tape) -> Span:
-    """The bars to walk. Raises `DataError` where the history is too short for a single decision and a day."""
+    """The bars to walk.
+
+    Raises `DataError` where the history is too short for a single decision and a day, or ends before the
+    walk, `ScenarioError` where decisions come faster than their orders fill.
+    """
     stated, times = loaded.scenario.backtest, tape.times
     start = times[0] + pd.Timedelta(hours=stated.warm_up)
     if stated.start is not None:
         start = pd.Timestamp(stated.start).tz_convert("UTC")
     end = times[-1] if stated.end is None else pd.Timestamp(stated.end).tz_convert("UTC")
+    if end > times[-1]:
+        message = (
+            f"the prices end at {_stamp(times[-1])}: mend backtest.end, or leave it out to walk to there"
+        )
+        raise DataError([Problem(loaded.origin("backtest.end"), message)])
     every = pd.Timedelta(hours=stated.every or loaded.scenario.horizons.decision)
+    execution = loaded.scenario.horizons.execution
+    if every < pd.Timedelta(hours=execution):
+        key = "horizons.decision" if stated.every is None else "backtest.every"
+        message = (
+            f"{key} of {every / pd.Timedelta('1h'):g} h is less than horizons.execution of {execution:g} h: "
+            "each decision would take the place of orders that have not filled; write at least "
+            f"{execution:g}h"
+        )
+        raise ScenarioError([Problem(loaded.origin(key), message)])
     first, last = int(times.searchsorted(start, "left")), int(times.searchsorted(end, "right"))
     if last - first < 2 or first == 0:
         message = (
@@ -217,6 +238,7 @@ def backtest(
     snapshot, synthetic = history(loaded)
     tape = Tape.of(snapshot)
     span = span_of(loaded, tape)
+    notices = _missing_funding(loaded, snapshot, span)
     candidates(loaded)  # what is wrong with one is said before anything is walked
     venues = list(loaded.scenario.venues)
     known = strategies(venues)
@@ -232,7 +254,21 @@ def backtest(
     if loaded.scenario.backtest.select is not None:
         chosen_while_walking = select(loaded, Records(loaded, tape), span)
     checked = Rails(tape).checked_on
-    return Backtest(loaded, span, tuple(walks), synthetic, chosen_while_walking, checked)
+    return Backtest(loaded, span, tuple(walks), synthetic, chosen_while_walking, checked, notices)
+
+
+def _missing_funding(loaded: LoadedScenario, snapshot: SnapshotData, span: Span) -> tuple[str, ...]:
+    """What to tell of settlements that are missing. Raises `DataError` unless nothing is to be paid there."""
+    gaps = funding_gaps(loaded.scenario, snapshot, span.start, span.end)
+    if not gaps:
+        return ()
+    if loaded.scenario.backtest.missing_funding == "nothing":
+        return (f"{told(gaps)}: nothing was paid there",)
+    message = (
+        f"{told(gaps)}; add them, leave those perps out, or write backtest.missing_funding: nothing, and "
+        "nothing is paid there"
+    )
+    raise DataError([Problem(snapshot.sources.get("funding", "funding"), message)])
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from allocator.commands import loaded as load_arguments
 from allocator.commands.journal import Journal
+from allocator.locking import only_one
 from allocator.runs import LOG, Run, find, make_parent, run_id, write
 from allocator.scenario.load import LoadedScenario, resolved_yaml
 from allocator.stdout import say
@@ -30,7 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     name = f"backtest-{run_id(scenario, read_tables(scenario))}"
     done = find(arguments.out, name)
     if done is None:
-        done = _compute(scenario, name, arguments)
+        make_parent(arguments.out)
+        with only_one(arguments.out / f".{name}.lock"):
+            # Another process may have finished it meanwhile.
+            done = find(arguments.out, name) or _compute(scenario, name, arguments)
     else:
         log.info("backtest %s is finished and unchanged: reused", name)
     if arguments.json:
@@ -46,7 +50,6 @@ def _compute(scenario: LoadedScenario, name: str, arguments: argparse.Namespace)
     from allocator.backtests.run import backtest, parquet
     from allocator.result import to_text
 
-    make_parent(arguments.out)
     started = datetime.now(UTC)
     with Journal() as journal, _progress() as bar:
         found = backtest(scenario, progress=_each(bar))

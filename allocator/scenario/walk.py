@@ -66,6 +66,10 @@ class Backtest(Model):
         ["allocator", "no_hedge", "one_to_one", "equal_split", "best_funding"],
         description="Who is compared; `one_to_one` is on the first venue, `foresight` knows funding to come.",
     )
+    missing_funding: Literal["refuse", "nothing"] = Field(
+        "refuse",
+        description="Where funding lacks settlements of a chosen perp: no walk, or nothing is paid there.",
+    )
     draws: Annotated[int, Field(ge=100, le=100_000)] = Field(
         1000, description="Of the block bootstrap behind the intervals."
     )

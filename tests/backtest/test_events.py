@@ -107,3 +107,57 @@ def test_orders_under_way_are_not_overtaken(tmp_path, count):
     found = walk(loaded, Tape.of(read_tables(loaded)), span, "w", half)
     assert [hour for hour, _ in decided(found)][:1] == [0]
     assert all(b - a >= 4 for (a, _), (b, _) in zip(decided(found), decided(found)[1:], strict=False))
+
+
+def test_a_coin_out_of_its_band_hides_no_other(tmp_path):
+    """38 BTC stay open at $3.8m all along; 300 ETH come to more than $1.5m at 6,000 alone."""
+    texts = tables({}, {})
+    at = (START + pd.Timedelta(hours=29)).strftime("%Y-%m-%dT%H:%MZ")
+    dear = [
+        line.replace(",4000", ",6000") if "ETH" in line and line.split(",")[0] > at else line
+        for line in texts["prices"].splitlines()
+    ]
+    path = write_desk(tmp_path, **{**texts, "prices": "\n".join(dear) + "\n"})
+    loaded = load_scenario(path, sets=["backtest.events={delta_band: $1.5m}"])
+    span = Span(START, START + pd.Timedelta(hours=HOURS), pd.Timedelta("1000h"))
+    found = walk(loaded, Tape.of(read_tables(loaded)), span, "w", no_hedge)
+    # BTC is out from the first bar on, which the clock's decision heeds.
+    assert decided(found) == [(0, "clock"), (30, "delta_band")]
+
+
+def test_what_happens_while_orders_are_under_way_calls_when_they_are_through(tmp_path):
+    """Decided at 24 h, filled at 28 h; at 26 h BTC leaves the band, and is still out; by 30 h it is back."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+
+    def hours_of(folder, prices):
+        path = write_desk(folder, **tables(prices, {}))
+        sets = ["backtest.events={delta_band: $1.95m}", "horizons.execution=4h"]
+        loaded = load_scenario(path, sets=sets)
+        span = Span(START, START + pd.Timedelta(hours=40), pd.Timedelta("24h"))
+        return decided(walk(loaded, Tape.of(read_tables(loaded)), span, "w", quarter))
+
+    def quarter(moment):
+        """Half a hedge at first, at 24 h a little less: something is under way."""
+        first = moment.tape.times[moment.row] == START
+        market = moment.market
+        share = np.array([0.5, 0.5, 0.0]) if first else np.array([0.495, 0.5, 0.0])
+        return only(market, -share * market.exposure[market.asset_of])
+
+    assert hours_of(tmp_path / "a", {26: 104_000.0, 31: 100_000.0})[2:] == [(28, "delta_band")]
+    # Over before the orders are through: nothing is left to mend.
+    assert hours_of(tmp_path / "b", {26: 104_000.0, 27: 100_000.0})[2:] == []
+
+
+def test_orders_for_nothing_are_not_under_way(tmp_path):
+    """The same positions again at 24 h leave nothing to fill; the crossing at 25 h calls at once."""
+    path = write_desk(tmp_path, **tables({25: 104_000.0}, {}))
+    loaded = load_scenario(path, sets=["backtest.events={delta_band: $1.95m}", "horizons.execution=4h"])
+    span = Span(START, START + pd.Timedelta(hours=40), pd.Timedelta("24h"))
+
+    def once(moment):
+        held = moment.market.positions.usd
+        return only(moment.market, held if held.any() else half(moment).positions)
+
+    found = walk(loaded, Tape.of(read_tables(loaded)), span, "w", once)
+    assert decided(found) == [(0, "clock"), (24, "clock"), (25, "delta_band")]
