@@ -175,7 +175,9 @@ def _named(listings: list[Listing], which: BoolVector) -> list[str]:
 def _pinned(known: Known, listing: Listing, reversion: float) -> float:
     """Share of a free basis' sd that a contract keeps: 1 for a perp, less the nearer the expiry."""
     left = hours_to_expiry(listing, known.as_of)
-    return float(np.sqrt(pinned_share(reversion, known.hours, left))) if np.isfinite(left) else 1.0
+    # One that expires before then is held until its expiry at most.
+    ahead = min(known.hours, left)
+    return float(np.sqrt(pinned_share(reversion, ahead, left))) if np.isfinite(left) else 1.0
 
 
 class _Stray(NamedTuple):

@@ -126,5 +126,7 @@ def _per_selection(
             lower, upper = np.full(n, -np.inf), np.full(n, np.inf)
             lower[rows], upper[rows] = least, most
             path = f"instruments.{name}.{key}"
-            boxes.append(Box(path, kind, loaded.origin(path), lower, upper))
+            # An expiry is no key of the scenario: the contract comes with the symbols that are chosen.
+            stated = f"instruments.{name}.symbols" if key == "expiry" else path
+            boxes.append(Box(path, kind, loaded.origin(stated), lower, upper))
     return boxes

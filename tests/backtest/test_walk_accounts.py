@@ -163,3 +163,51 @@ def test_regret_and_distance_are_those_of_the_walk(desk, span):
     bar = walks[0].venues[-1]
     there = held[(held["time"] == bar.time) & (held["venue"] == bar.venue)]["usd"].abs().sum()
     assert bar.gross_usd == pytest.approx(there, rel=1e-9)
+
+
+def test_the_page_divides_by_the_walk_s_own_length(desk, span):
+    """Orders of six hours leave one whole day less than the walk lasts; money per day is per day walked."""
+    from allocator.backtests.page import text_of
+    from allocator.backtests.run import Backtest
+
+    loaded = load_scenario(desk[0].path, sets=["horizons.execution=6h"])
+    walks = (walk(loaded, desk[1], span, "equal_split", strategies(["nova"])["equal_split"]),)
+    found = Backtest(loaded, span, walks, True)
+    (row,) = found.result["strategies"]
+    assert (row["days"], row["span_days"]) == (DAYS - WARM_UP - 1, DAYS - WARM_UP)
+    carry = row["net_carry_usd"] / (DAYS - WARM_UP)
+    text = text_of(found.result, None)
+    assert f"{DAYS - WARM_UP} days of a SYNTHETIC market" in text
+    line = next(line for line in text.partition("Money per day")[2].splitlines() if "equal_split" in line)
+    assert line.split()[1].replace(",", "").replace("$", "") == f"{carry:.0f}"
+
+
+@pytest.mark.parametrize("hours", [6.0, 24.0, 72.0])
+def test_realised_over_predicted_is_of_one_definition_at_any_horizon(desk, span, hours):
+    """Predicted over `hours` and held against what came between decisions, scaled to the time between."""
+    from allocator.backtests.calibration import calibrations
+
+    loaded = load_scenario(desk[0].path, sets=[f"horizons.decision={hours:g}h"])
+    found = walk(loaded, desk[1], span, "w", strategies(["nova"])["no_hedge"])
+    (summary,) = summarise([found], hours)
+    stated = next(c.ratio for c in calibrations([found], hours) if c.of == "volatility")
+    assert summary.calibration == pytest.approx(stated)
+    daily = walk(*desk, span, "w", strategies(["nova"])["no_hedge"]).choices[0].volatility_usd
+    assert found.choices[0].volatility_usd == pytest.approx(daily * np.sqrt(hours / 24.0), rel=0.01)
+
+
+def test_without_anything_held_nothing_is_effective_and_nobody_is_warned(tmp_path, recwarn):
+    empty = "time,name,kind,asset,coins,confidence\n"
+    path = write_desk(tmp_path, scenario=SENDING, holdings=empty, collateral=(
+        "time,venue,account,currency,coins,withdrawable_coins\n"
+        "2026-11-20T00:00Z,nova,main,USDT,3000000,0\n2026-11-20T00:00Z,coinbay,main,USDT,10,0\n"
+    ))  # fmt: skip
+    loaded = load_scenario(path, sets=["book.size=$1m", "forecasts.currencies.daily_volatility.USDT=0"])
+    tables = read_tables(loaded)
+    tape = Tape.of(simulated(tables, build_market(loaded, tables), 6, seed=11, bar_hours=3))
+    start = tape.times[0] + pd.Timedelta(days=1)
+    span = Span(start, start + pd.Timedelta(days=4), pd.Timedelta("24h"))
+    found = walk(loaded, tape, span, "no_hedge", strategies(["nova"])["no_hedge"])
+    (summary,) = summarise([found], 24.0)
+    assert summary.over_hedged == summary.under_hedged == 0.0
+    assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]

@@ -221,14 +221,8 @@ def test_a_carry_that_has_been_seen_is_no_fault(tmp_path, hedge: Hedge):
     assert "times its index price" in refused(tmp_path, hedge, tables)
 
 
-@pytest.mark.parametrize(
-    ("as_of", "said"),
-    [
-        ("2026-12-24T08:00:00Z", "expires at 2026-12-25T08:00Z, within the decision horizon of 24 h"),
-        ("2026-12-25T09:00:00Z", "it expired at 2026-12-25T08:00Z"),
-    ],
-)
-def test_an_expiry_before_the_next_rebalance_is_refused_or_dropped(tmp_path, hedge: Hedge, as_of, said):
+def _at(as_of: str) -> dict[str, str]:
+    """The tables as of another hour."""
     old = AS_OF.removesuffix(":00Z")
     moved = {
         name: text.replace(old, as_of[:13]).replace("2026-11-21", "2026-12-27")
@@ -237,14 +231,28 @@ def test_an_expiry_before_the_next_rebalance_is_refused_or_dropped(tmp_path, hed
     head, *rows = moved["funding"].splitlines()
     moved["funding"] = "\n".join([head, *(row for row in rows if row.startswith(as_of[:13])), ""])
     moved["funding"] = moved["funding"].replace("T09:00Z", "T08:00Z")
-    assert said in refused(tmp_path, hedge, moved)
-    text = DATED_SCENARIO.replace("leverage: 10x}", "leverage: 10x, on_missing: drop}")
-    text = text.replace("leverage: 5x}", "leverage: 5x, on_missing: drop}")
+    return moved
+
+
+def test_an_expiry_before_the_next_rebalance_takes_no_part(tmp_path, hedge: Hedge):
+    outcome = hedge(
+        "check", write_desk(tmp_path / "desk", DATED_SCENARIO, _at("2026-12-24T08:00:00Z")), "--json"
+    )
+    assert outcome.code == 0, outcome.err
+    said = "takes no part: it expires at 2026-12-25T08:00Z, within the decision horizon of 24 h"
+    assert len([notice for notice in outcome.json["notices"] if said in notice]) == 3
+    assert outcome.json["instruments"] == 5
+
+
+def test_one_that_expired_is_refused_where_it_is_named(tmp_path, hedge: Hedge):
+    """And no news where all that is listed is chosen."""
+    moved, said = _at("2026-12-25T09:00:00Z"), "it expired at 2026-12-25T08:00Z"
+    assert f"{INVERSE}: {said}" in refused(tmp_path, hedge, moved)
+    text = DATED_SCENARIO.replace("leverage: 5x}", "leverage: 5x, on_missing: drop}")
     outcome = hedge("check", write_desk(tmp_path / "drop", text, moved), "--json")
     assert outcome.code == 0, outcome.err
-    dropped = [notice for notice in outcome.json["notices"] if "dropped" in notice]
-    assert len(dropped) == 3
-    assert all(said in notice for notice in dropped)
+    told = [notice for notice in outcome.json["notices"] if said in notice]
+    assert told == [f"binance {INVERSE} dropped: {said}"]
     assert outcome.json["instruments"] == 5
 
 
@@ -255,3 +263,23 @@ def test_a_dated_future_needs_no_funding_rows_but_a_perp_does(tmp_path, hedge: H
     assert "okx ETH/USDT:USDT: no row in funding" in refused(
         tmp_path / "other", hedge, {**dated_tables(), "funding": funding}
     )
+
+
+def test_a_held_future_is_closed_before_it_expires_and_others_take_no_part(tmp_path, hedge: Hedge):
+    """With a decision horizon beyond its expiry a future cannot hedge: what is held of it goes."""
+    tables = dated_tables()
+    tables["positions"] += f"{AS_OF},okx,main,{BTC},-20,102000,0,0\n"
+    desk = write_desk(tmp_path / "desk", DATED_SCENARIO, tables)
+    sets = ("--set", f"horizons.decision={HOURS + 1}h", "--set", "horizons.holding=1500h")
+    outcome = hedge("allocate", desk, "--json", "--out", tmp_path / "runs", *sets)
+    assert outcome.code == 0, outcome.err
+    rows = {row["symbol"]: row for row in outcome.json["positions"]}
+    assert set(rows) & set(MARKS) == {BTC}
+    assert rows[BTC]["rounded_usd"] == 0.0
+    assert rows[BTC]["trade_contracts"] == 20.0
+    notices = " ".join(outcome.json["notices"])
+    assert f"okx {BTC} is to be closed: it expires at {EXPIRY}" in notices
+    assert f"okx {ETH} takes no part: it expires at {EXPIRY}" in notices
+    run = only_run(tmp_path / "runs")
+    explained = hedge("explain", run)
+    assert explained.code == 0, explained.err
