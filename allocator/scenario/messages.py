@@ -13,7 +13,7 @@ from allocator.scenario.keys import Shape, dotted, nearest, scenario_shape, sugg
 from allocator.scenario.merge import DEFAULT
 from allocator.scenario.source import KeyPath, Node, Origin
 
-_BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal", "too_short"}
+_BOUNDS = {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}
 
 
 def problems_of(
@@ -133,6 +133,9 @@ def _message(detail: ErrorDetails, path: KeyPath, place: _Place) -> str:
     if kind == "value_error":
         other = f", or {' or '.join(f'`{c}`' for c in shape.choices)}" if shape and shape.choices else ""
         return detail["msg"].removeprefix("Value error, ") + other
+    if kind == "too_short":
+        least = int(detail.get("ctx", {}).get("min_length", 1))
+        return f"{value} is too short; write {write}, at least {least} {'entry' if least == 1 else 'entries'}"
     if kind in _BOUNDS and shape is not None:
         return f"{value} is out of range; write {write}, {' and '.join(shape.bounds)}"
     if kind == "string_pattern_mismatch":

@@ -255,7 +255,7 @@ def test_an_empty_map_of_venues_is_refused(tmp_path):
     head, rest = MINIMAL.split("venues:\n", 1)
     text = head + "venues: {}\n" + rest[rest.index("instruments:") :]
     messages = [message for _, message in problems(tmp_path, text)]
-    assert "venues: a map is out of range; write a map of names, at least 1 entry" in messages
+    assert "venues: a map is too short; write a map of names, at least 1 entry" in messages
     assert any("`binance` is not among `venues`; there is none" in message for message in messages)
 
 
