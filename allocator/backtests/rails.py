@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from allocator.backtests.tape import Tape
 from allocator.errors import DataError, Problem
+from allocator.identity import ByIdentity
 from allocator.market.observed import INDEX
 from allocator.market.types import Index, Instrument, Matrix
 from models.arrays import Vector
@@ -19,9 +20,12 @@ from models.contracts import Contract, unrealised_pnl_settle, usd_per_contract
 _Terms = tuple[str, str, Contract, str, str]  # exchange, symbol, contract, index and settlement currency
 
 
+_REMEMBERED = 8192  # instruments, by identity: each walk lists its own anew where terms change
+
+
 @dataclass(frozen=True)
 class Rail:
-    """One contract at every bar (T,), NaN before its first mark.
+    """One contract at every bar (T,), or k of them side by side (T, k), NaN before its first mark.
 
     `gain` is its price P&L since the bar before, in units of the settlement currency, `usd` its notional,
     `settle` the USD of a unit of the settlement currency. `up` ≥ 1 and `down` ≤ 1 are the bar's highest and
@@ -57,7 +61,10 @@ class Rails:
         self.times: NDArray[np.datetime64] = tape.times.tz_convert(None).to_numpy().astype("datetime64[us]")
         self.paid, hours = _paid(tape, self.times)
         self.jumps = _jumps(self.paid, hours)
-        self._laid: dict[_Terms, Rail] = {}
+        self._laid: list[Rail] = []
+        self._columns: dict[_Terms, int] = {}
+        self._known = ByIdentity[int](_REMEMBERED)
+        self._beside: Rail | None = None
 
     def price(self, name: str, first: int, last: int) -> Vector:
         """USD of one coin or unit of currency at bars [first, last]. Raises `DataError` without one."""
@@ -72,32 +79,51 @@ class Rails:
 
     def prices(self, names: list[str], first: int, last: int) -> Matrix:
         """`price` of many, side by side (T, m)."""
-        columns = [self.price(name, first, last) for name in names]
-        return np.column_stack(columns) if columns else np.zeros((last - first + 1, 0))
+        found = np.ones((last - first + 1, len(names)))
+        priced = [k for k, name in enumerate(names) if name != "USD"]
+        if all(names[k] in self.tape.names for k in priced):
+            columns = [self.tape.names[names[k]] for k in priced]
+            found[:, priced] = self.tape.reference[first : last + 1, columns]
+            if np.isfinite(found).all():
+                return found
+        for k in priced:  # says what is missing
+            found[:, k] = self.price(names[k], first, last)
+        return found
 
     def of(self, instrument: Instrument) -> Rail:
         """The rail of an instrument's contract as its terms are now."""
-        i = instrument
-        terms = (i.exchange, i.symbol, i.contract, i.index_currency, i.settlement_currency)
-        if terms not in self._laid:
-            self._laid[terms] = self._lay(i)
-        return self._laid[terms]
+        return self._laid[self._column(instrument)]
 
     def of_all(self, instruments: list[Instrument], first: int, last: int) -> Rail:
         """The rails of many at bars [first, last] side by side (T, k). Raises `DataError` without a price."""
-        rails, rows = [self.of(i) for i in instruments], slice(first, last + 1)
-        if not rails:
+        columns = [self._column(instrument) for instrument in instruments]
+        if not columns:
             none = np.zeros((last - first + 1, 0))
             return Rail(none, none, none, none, none)
-        found = Rail(
-            *(
-                np.column_stack([getattr(r, n)[rows] for r in rails])
-                for n in ("gain", "usd", "settle", "up", "down")
-            )
-        )
+        rows, beside = slice(first, last + 1), self._side_by_side()
+        found = Rail(*(part[rows][:, columns] for part in _parts(beside)))
         if not (np.isfinite(found.usd).all() and np.isfinite(found.settle).all()):
             self._complain(instruments, first, last)
         return found
+
+    def _column(self, instrument: Instrument) -> int:
+        """Which of the rails is this instrument's."""
+        known = self._known.get(instrument)
+        if known is not None:
+            return known
+        i = instrument
+        terms = (i.exchange, i.symbol, i.contract, i.index_currency, i.settlement_currency)
+        if terms not in self._columns:
+            self._columns[terms] = len(self._laid)
+            self._laid.append(self._lay(i))
+        return self._known.put(instrument, self._columns[terms])
+
+    def _side_by_side(self) -> Rail:
+        """All rails that are laid (T, k)."""
+        if self._beside is None or self._beside.usd.shape[1] != len(self._laid):
+            parts = zip(*(_parts(rail) for rail in self._laid), strict=True)
+            self._beside = Rail(*(np.column_stack(part) for part in parts))
+        return self._beside
 
     def _lay(self, instrument: Instrument) -> Rail:
         last = len(self.times) - 1
@@ -171,6 +197,10 @@ class Rails:
                 raise DataError(
                     [Problem("prices", f"{i.exchange} {i.symbol} is held at {when} without a price")]
                 )
+
+
+def _parts(rail: Rail) -> tuple[Matrix, ...]:
+    return rail.gain, rail.usd, rail.settle, rail.up, rail.down
 
 
 def _paid(tape: Tape, times: NDArray[np.datetime64]) -> tuple[Paid, Vector]:
