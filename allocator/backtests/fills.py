@@ -87,13 +87,17 @@ def _accepted(
     """Which orders (n,) their venues take: what needs more margin needs the equity for it.
 
     After an order an account must cover the larger of its initial and its maintenance margin, unless the
-    order asks for no more than before; and no position grows beyond what its leverage allows. Where all
-    orders of a venue together do not pass, they come one by one, those that shrink a position first.
+    order asks for no more than before; no position grows beyond what its leverage allows, and nobody trades a
+    future that has expired. Where all orders of a venue together do not pass, they come one by one, those
+    that shrink a position first.
     """
     held = np.array([desk.contracts.get((i.venue, i.symbol), 0.0) for i in market.instruments])
     before, after = held * per_contract, (held + contracts) * per_contract
     largest = np.array([i.largest_usd for i in market.instruments])
-    taken = (np.abs(after) <= largest * (1.0 + _ROUNDING)) | (np.abs(after) <= np.abs(before))
+    now = rails.tape.times[row]
+    listed = np.array([i.expiry is None or now < pd.Timestamp(i.expiry) for i in market.instruments])
+    allowed = np.abs(after) <= np.maximum(largest * (1.0 + _ROUNDING), np.abs(before))
+    taken = np.asarray(listed & allowed)
     after = np.where(taken, after, before)
     purse = _Purse.of(market, rails, row, desk)
     passed = purse.covers(after, after - before, purse.asks(before))

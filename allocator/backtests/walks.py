@@ -46,7 +46,7 @@ class Filled:
 
 @dataclass(frozen=True)
 class Rejected:
-    """An order that its venue refused, for want of margin or beyond its leverage; > 0 is a buy."""
+    """An order that its venue refused: no margin, beyond its leverage, expired. > 0 is a buy."""
 
     time: pd.Timestamp
     venue: str

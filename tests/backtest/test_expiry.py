@@ -91,6 +91,13 @@ def test_where_no_decision_comes_it_settles_at_the_index(tmp_path):
     assert len(ledger.query("kind == 'fee'")) == 1
 
 
+def test_an_order_that_comes_after_its_expiry_is_refused(tmp_path):
+    """Decided at 0 h, due at 34 h, two hours late: no position is left that nobody could ever close."""
+    found = walked(tmp_path, short_future, "1000h", "horizons.execution=34h")
+    assert held(found) == []
+    assert [(r.symbol, int((r.time - START) / pd.Timedelta("1h"))) for r in found.rejected] == [(FUTURE, 34)]
+
+
 def test_one_that_may_not_be_traded_stays_until_it_settles(tmp_path):
     """`no_trade` from the second decision on is a scenario of its own: here, of the whole selection."""
     loaded, tape = desk(tmp_path)
