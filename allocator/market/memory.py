@@ -18,7 +18,7 @@ from allocator.identity import ByIdentity
 from allocator.market.universe import Findings
 
 T = TypeVar("T")
-_PRINTS = 1024
+_PRINTS, _TUPLES = 1024, 256
 
 
 class Memory:
@@ -28,6 +28,7 @@ class Memory:
         self._size = size
         self._kept: dict[str, OrderedDict[Hashable, tuple[Any, list[str], object]]] = {}
         self._prints = ByIdentity[Hashable](_PRINTS)
+        self._tuples = ByIdentity[Hashable](_TUPLES)
 
     def stage(self, name: str, findings: Findings, make: Callable[[Findings], T], *inputs: object) -> T:
         """What `make` returns for these inputs, computed only where it is not remembered.
@@ -62,7 +63,9 @@ class Memory:
         if isinstance(value, BaseModel) or _is_models(value):
             return self._print_of(value)
         if type(value) is tuple:  # one of named fields is a thing of its own
-            return tuple(map(self._key, value))
+            # Many stages ask of the same instruments, one by one.
+            known = self._tuples.get(value)
+            return self._tuples.put(value, tuple(map(self._key, value))) if known is None else known
         return "identity", id(value)
 
     def _print_of(self, value: object) -> Hashable:
