@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import threading
 from dataclasses import replace
 from datetime import timedelta
+from time import sleep
 
 import numpy as np
 import pandas as pd
@@ -22,6 +25,7 @@ from allocator.backtests.simulate import simulated
 from allocator.backtests.summary import differences, summarise
 from allocator.backtests.tape import Tape
 from allocator.cli import main
+from allocator.locking import only_one
 from allocator.market.build import build_market
 from allocator.scenario.load import load_scenario
 from allocator.scenario.walk import Backtest
@@ -271,3 +275,24 @@ def test_announced_trades_are_known_from_their_row_on_and_happen_whole(desk, tap
     assert bitcoin[known - timedelta(hours=4)] == pytest.approx(0.0, abs=3e4)
     assert bitcoin[known + timedelta(hours=8)] < -3e5
     assert bitcoin[happens + timedelta(hours=8)] == pytest.approx(0.0, abs=3e4)
+
+
+def test_the_second_to_walk_the_same_waits_and_finds_it_made(tmp_path, capsys, caplog):
+    given = [str(write_desk(tmp_path)), "--json"]
+    for value in ("simulate={days: 8, seed: 3}", "warm_up=6d", "strategies=[no_hedge]"):
+        given += ["--set", f"backtest.{value}"]
+    assert main(["backtest", *given, "--out", str(tmp_path / "first")]) == 0
+    first = capsys.readouterr().out
+    name, out = json.loads(first)["run_id"], tmp_path / "runs"
+    out.mkdir()
+    waiting = threading.Thread(target=main, args=(["backtest", *given, "--out", str(out)],))
+    with only_one(out / f".{name}.lock"):
+        waiting.start()
+        while "another process computes this run" not in caplog.text:
+            sleep(0.01)
+        assert not (out / name).exists()
+        shutil.copytree(tmp_path / "first" / name, out / name)
+        stamp = (out / name / "manifest.json").stat().st_mtime_ns
+    waiting.join()
+    assert capsys.readouterr().out == first
+    assert (out / name / "manifest.json").stat().st_mtime_ns == stamp
