@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 
-from allocator.backtests.desk import Desk, opening
+from allocator.backtests.desk import Agreed, Desk, opening
 from allocator.backtests.known import Records
 from allocator.backtests.ledger import Ledger
 from allocator.backtests.tape import Tape
@@ -15,7 +17,15 @@ from allocator.market.observed import records as records_of
 from allocator.market.types import Market
 from allocator.market.universe import Findings
 
-Announced = tuple[pd.Timestamp, str, float]  # time, asset, coins
+
+@dataclass(frozen=True)
+class Announced:
+    """A trade of the book: known from a time on, at the reference price of that bar, and due at another."""
+
+    known: pd.Timestamp
+    due: pd.Timestamp
+    asset: str
+    coins: float
 
 
 def begin(records: Records, row: int) -> tuple[Desk, Market]:
@@ -37,24 +47,33 @@ def begin(records: Records, row: int) -> tuple[Desk, Market]:
 
 
 def announced(holdings: pd.DataFrame, start: pd.Timestamp) -> list[Announced]:
-    """Trades of the book that were announced: time, asset, coins; they happen whole.
+    """Trades of the book that were announced; they happen whole.
 
     One expected before `start` is history: what the book holds by then is stated by its other rows.
     """
     rows = holdings[(holdings["kind"] == "anticipated") & (holdings["expected_time"] >= start)]
-    return sorted(
-        (pd.Timestamp(time), str(asset), float(coins))
-        for time, asset, coins in zip(rows["expected_time"], rows["asset"], rows["coins"], strict=True)
-    )
+    columns = (rows[name] for name in ("time", "expected_time", "asset", "coins"))
+    found = [
+        Announced(pd.Timestamp(known), pd.Timestamp(due), str(asset), float(coins))
+        for known, due, asset, coins in zip(*columns, strict=True)
+    ]
+    return sorted(found, key=lambda trade: (trade.known, trade.due, trade.asset))
 
 
 def happen(ahead: list[Announced], tape: Tape, row: int, desk: Desk, ledger: Ledger) -> list[Announced]:
-    """Book announced trades that are due, at the reference price, against cash."""
+    """What is known by now is agreed at the reference price, and what is due changes hands for cash.
+
+    From the agreement on it gains and loses as if it were held: its price is fixed. What was announced before
+    the walk is agreed at its first bar. Returns the trades that nobody knows of yet.
+    """
     now = tape.times[row]
-    for time, asset, coins in ahead:
-        if time <= now:
-            paid = coins * tape.price_of(row, asset)
-            for name, units in ((asset, coins), ("USD", -paid)):
-                desk.holdings[name] = desk.holdings.get(name, 0.0) + units
-                ledger.book(now, "moved", ("", name, name), units, 0.0)
-    return [item for item in ahead if item[0] > now]
+    for trade in ahead:
+        if trade.known <= now:
+            paid = trade.coins * tape.price_of(row, trade.asset)
+            desk.agreed.append(Agreed(trade.due, trade.asset, trade.coins, paid))
+    for agreed in [each for each in desk.agreed if each.due <= now]:
+        desk.agreed.remove(agreed)
+        for name, units in ((agreed.asset, agreed.coins), ("USD", -agreed.usd)):
+            desk.holdings[name] = desk.holdings.get(name, 0.0) + units
+            ledger.book(now, "moved", ("", name, name), units, 0.0)
+    return [trade for trade in ahead if trade.known > now]

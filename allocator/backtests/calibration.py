@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from allocator.backtests.series import margin_uses
-from allocator.backtests.walks import Walk
+from allocator.backtests.walks import Choice, Walk
 from models.arrays import Vector
 
 BLOCK, LEAST = 5, 10  # mean decisions in a block; fewer decisions than this have no interval
@@ -52,6 +52,8 @@ def calibrations(
     found = []
     for walk in walks:
         table = outcomes(walk, decision_hours)
+        if table.empty:
+            continue
         for of in ("volatility", "funding", "cost", "margin_use"):
             pairs = table[[f"predicted_{of}", f"realised_{of}"]].dropna().to_numpy(dtype=float)
             if len(pairs):
@@ -72,11 +74,14 @@ def volatility_ratio(walk: Walk, decision_hours: float) -> float | None:
 def outcomes(walk: Walk, decision_hours: float) -> pd.DataFrame:
     """A row for each decision with a next one, or an end, after it: predictions scaled to the time between.
 
-    A decision is in force from the fill of its orders on, and from its own time where there is none.
+    A decision is in force from the fill of its orders on, and from its own time where there is none; one
+    without an answer leaves the one before in force. Of one whose orders a venue refused, nothing was
+    predicted: NaN.
     USD: `volatility` the sd of P&L and the P&L, `funding` and `cost` > 0 paid. `margin_use` is the largest
     maintenance margin over equity of any account, at the decision and on average until the next.
     """
-    times = _in_force(walk)
+    answered = [choice for choice in walk.choices if choice.status == "optimal"]
+    times = _in_force(walk, answered)
     if not len(times):
         return pd.DataFrame()
     ends = pd.DatetimeIndex([*times[1:], walk.times[-1]])
@@ -90,9 +95,10 @@ def outcomes(walk: Walk, decision_hours: float) -> pd.DataFrame:
         for name, kinds in (("funding", ("funding",)), ("cost", _COSTS))
     }
     choices = pd.DataFrame(
-        [(c.volatility_usd, c.funding_usd, c.cost_usd, c.margin_use) for c in walk.choices],
+        [(c.volatility_usd, c.funding_usd, c.cost_usd, c.margin_use) for c in answered],
         columns=["volatility", "funding", "cost", "margin_use"],
     )
+    choices.loc[times.isin([order.time for order in walk.rejected])] = np.nan
     place = times.searchsorted(pd.DatetimeIndex(uses.index), side="left") - 1
     later = uses[place >= 0].groupby(place[place >= 0]).mean().reindex(range(len(times)))
     found = pd.DataFrame(
@@ -112,10 +118,12 @@ def outcomes(walk: Walk, decision_hours: float) -> pd.DataFrame:
     return found[hours > 0]
 
 
-def _in_force(walk: Walk) -> pd.DatetimeIndex:
-    """When each decision took hold."""
-    filled = {each.decided: each.time for each in walk.fills}
-    return pd.DatetimeIndex([filled.get(choice.time, choice.time) for choice in walk.choices])
+def _in_force(walk: Walk, choices: Sequence[Choice]) -> pd.DatetimeIndex:
+    """When each of these decisions took hold."""
+    filled: dict[pd.Timestamp, pd.Timestamp] = {}
+    for each in walk.fills:
+        filled.setdefault(each.decided, each.time)
+    return pd.DatetimeIndex([filled.get(choice.time, choice.time) for choice in choices])
 
 
 def _between(flows: pd.DataFrame, starts: pd.DatetimeIndex, ends: pd.DatetimeIndex) -> Vector:

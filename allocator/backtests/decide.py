@@ -53,7 +53,7 @@ def market_at(records: Records, row: int, desk: Desk, scenario: LoadedScenario |
     state = State(
         _holdings(desk) + records.announced(known.newest.as_of),
         _positions(loaded, tape, row, desk),
-        _collateral(loaded, desk),
+        _collateral(loaded, tape, row, desk),
     )
     return assemble(known.loaded, Observed(known.newest, records.history, state), records.memory)
 
@@ -77,15 +77,24 @@ def _positions(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk) -> list
     return found
 
 
-def _collateral(loaded: LoadedScenario, desk: Desk) -> list[Row]:
+def _collateral(loaded: LoadedScenario, tape: Tape, row: int, desk: Desk) -> list[Row]:
+    """What each account owns; one that has lost everything counts as empty.
+
+    With its debt in the program no margin limit could hold there, and no hedge be found anywhere else.
+    """
     venues = loaded.scenario.venues
+    worth: dict[str, float] = {}
+    for (venue, currency), units in desk.balances.items():
+        worth[venue] = worth.get(venue, 0.0) + units * tape.price_of(row, currency)
+    trading = {venue for venue, _ in desk.contracts}
+    lost = {venue for venue, usd in worth.items() if usd <= 0.0 and venue not in trading}
     return [
         {
             "venue": venues[venue].exchange or venue,
             "account": venues[venue].account,
             "currency": currency,
-            "coins": units,
-            "withdrawable_coins": max(units, 0.0),
+            "coins": 0.0 if venue in lost else units,
+            "withdrawable_coins": 0.0 if venue in lost else max(units, 0.0),
         }
         for (venue, currency), units in desk.balances.items()
     ]

@@ -16,12 +16,23 @@ from models.contracts import notional_usd
 Place = tuple[str, str]  # scenario's venue, and symbol or currency
 
 
+@dataclass(frozen=True)
+class Agreed:
+    """Coins (< 0 sold) that change hands at `due` for `usd`, which is fixed."""
+
+    due: pd.Timestamp
+    asset: str
+    coins: float
+    usd: float
+
+
 @dataclass
 class Desk:
     """State between bars. `contracts` by (venue, symbol); `balances` by (venue, currency) in its units.
 
     P&L of perps is settled into balances at every bar, so a position's entry price is always the last mark.
-    `incoming` are transfers on their way: arrival, pocket, amount. `holdings` are coins by asset.
+    `incoming` are transfers on their way: arrival, pocket, amount. `holdings` are coins by asset, `agreed`
+    the trades of the book that are still to be done.
     """
 
     holdings: dict[str, float]
@@ -29,10 +40,20 @@ class Desk:
     contracts: dict[Place, float] = field(default_factory=dict)
     listed: dict[Place, Instrument] = field(default_factory=dict)
     incoming: list[tuple[pd.Timestamp, Place, float]] = field(default_factory=list)
+    agreed: list[Agreed] = field(default_factory=list)
+
+    @property
+    def owned(self) -> dict[str, float]:
+        """Holdings as if what is agreed were done: what is sold at a fixed price moves no more."""
+        found = dict(self.holdings)
+        for trade in self.agreed:
+            for name, units in ((trade.asset, trade.coins), ("USD", -trade.usd)):
+                found[name] = found.get(name, 0.0) + units
+        return found
 
     def wealth(self, tape: Tape, row: int) -> float:
         """USD of everything: coins outside, balances, transfers on their way."""
-        coins = sum(coins * tape.price_of(row, asset) for asset, coins in self.holdings.items())
+        coins = sum(coins * tape.price_of(row, asset) for asset, coins in self.owned.items())
         settled = sum(units * tape.price_of(row, c) for (_, c), units in self.balances.items())
         coming = sum(units * tape.price_of(row, pocket[1]) for _, pocket, units in self.incoming)
         return coins + settled + coming

@@ -1,14 +1,16 @@
 """The walk: time passes bar by bar, venues settle and check margin, the strategy decides, orders fill.
 
 At each bar, in this order: prices settle into balances, funding since the last bar is paid, margin is checked
-at the bar's extremes where these were recorded, expired futures are gone, transfers arrive, announced trades
-of the book happen, orders decided earlier fill as far as margin goes, margin is checked on the close where
-there are no extremes, then the strategy may decide on what is known by now. A venue that finds an account
-below its maintenance margin closes all of it and cancels its orders; a loss beyond the collateral stays owed.
+at the bar's extremes where these were recorded, expired futures are gone, transfers arrive, trades of the
+book are agreed or done, orders decided earlier fill as far as margin goes, margin is checked on the close
+where there are no extremes, then the strategy may decide on what is known by now. A venue that finds an
+account below its maintenance margin closes all of it and cancels its orders; a loss beyond the collateral
+stays owed.
 
 Orders fill at the first bar that is no earlier than `horizons.execution` after the decision, or at the
-decision's own bar where bars are farther apart than that. A new decision takes the place of orders that are
-still to fill. Where the data of a decision are missing, or it has no answer, everything stays as it is.
+decision's own bar where bars are farther apart than that, and that has a new mark of theirs. A new decision
+takes the place of orders that are still to fill. Where the data of a decision are missing, or it has no
+answer, everything stays as it is, orders under way too.
 """
 
 from __future__ import annotations
@@ -146,7 +148,8 @@ class _Walker:
 
     def _next_stop(self) -> int:
         """The next bar with a decision, a fill, an arrival, an announced trade or an expiry, or the last."""
-        times = [self.next_decision, *(item[0] for item in self.ahead), *(i[0] for i in self.desk.incoming)]
+        times = [self.next_decision, *(i[0] for i in self.desk.incoming)]
+        times += [trade.known for trade in self.ahead] + [trade.due for trade in self.desk.agreed]
         if self.orders is not None:
             times.append(self.orders.due)
         rows = [int(self.tape.times.searchsorted(time, side="left")) for time in times]
@@ -172,7 +175,7 @@ class _Walker:
                 self.found.venues += path.bars(block.times, before)
             if self.alarm is not None:
                 margin = None if path is None else path.up_to(before)
-                self.alarm.see(rails, self._bars(held.first, block, margin), heeded=True)
+                self.alarm.see(rails, self._bars(held.first, block, margin), self._idle)
             self._record(block, held.wealth[:-1])
         return held
 
@@ -204,10 +207,10 @@ class _Walker:
         orders, found = self.orders, self.found
         if orders is None or self.tape.times[self.row] < orders.due:
             return
-        filled, rejected = fill(orders, self.records.rails, self.row, self.desk, found.ledger)
-        found.fills.append(filled)
+        self.orders, filled, rejected = fill(orders, self.records.rails, self.row, self.desk, found.ledger)
+        if filled is not None:
+            found.fills.append(filled)
         found.rejected += rejected
-        self.orders = None
 
     def _causes(self, due: bool) -> list[str]:
         """The events of this bar that call for a decision, which none does while orders are under way.
@@ -216,10 +219,18 @@ class _Walker:
         """
         if self.alarm is None:
             return []
-        heeded = due or self.orders is None or not self.orders.contracts
         block, _ = bar_now(self.records.rails, self.desk, self.row, self.market.assets)
-        margin = self._margin(self.row, {p: np.array([units]) for p, units in self.desk.balances.items()})
-        return self.alarm.see(self.records.rails, self._bars(self.row - 1, block, margin), heeded)
+        balances = {pocket: np.array([units]) for pocket, units in self.desk.balances.items()}
+        # What filled at the close was not there at the bar's extremes.
+        filled = any(each.time == self.tape.times[self.row] for each in self.found.fills[-1:])
+        margin = self._margin(self.row, balances, extremes=not filled)
+        bars = self._bars(self.row - 1, block, margin)
+        return self.alarm.see(self.records.rails, bars, due or self._idle)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether no order is under way."""
+        return self.orders is None or not self.orders.contracts
 
     def _margin(
         self, first: int, balances: Mapping[Place, Vector], extremes: bool = True
@@ -240,6 +251,8 @@ class _Walker:
         desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
         decision, choice = _decide(Moment(loaded, tape, row, market, records.solver), self.strategy)
         found.choices.append(replace(choice, cause=cause))
+        if choice.status != "optimal":
+            return  # orders under way, too, stay as they are
         self.orders = ordered(loaded, records.rails, row, market, decision)
         if cost := send(loaded, decision, market, tape, row, desk, found.ledger):
             found.sent_usd[tape.times[row]] = -cost

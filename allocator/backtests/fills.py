@@ -12,7 +12,7 @@ from allocator import evaluate, margin
 from allocator.backtests.desk import Desk, Place
 from allocator.backtests.ledger import Kind, Ledger
 from allocator.backtests.rails import Rails
-from allocator.backtests.walks import Filled, Rejected
+from allocator.backtests.walks import Filled, Refusal, Rejected
 from allocator.market.types import Decision, Market
 from allocator.scenario.load import LoadedScenario
 from models.arrays import BoolVector, Vector
@@ -51,16 +51,27 @@ def ordered(loaded: LoadedScenario, rails: Rails, row: int, market: Market, deci
 
 def fill(
     pending: Pending, rails: Rails, row: int, desk: Desk, ledger: Ledger
-) -> tuple[Filled, list[Rejected]]:
-    """Fill orders at this bar's marks for fee, spread and impact, and say which their venues refused."""
+) -> tuple[Pending | None, Filled | None, list[Rejected]]:
+    """Fill orders at this bar's marks for fee, spread and impact.
+
+    Returns what still waits for a new mark (None where nothing does), what filled (None where all waits), and
+    what its venues refused. A decision without orders fills once, with nothing.
+    """
     market, tape = pending.market, rails.tape
+    now, places = tape.times[row], [(i.venue, i.symbol) for i in market.instruments]
+    columns = [tape.keys[i.exchange, i.symbol] for i in market.instruments]
+    wanted = np.array([pending.contracts.get(place, 0.0) for place in places])
+    expired = np.array([i.expiry is not None and now >= pd.Timestamp(i.expiry) for i in market.instruments])
+    contracts = np.where(tape.fresh[row, columns] | expired, wanted, 0.0)
+    rest = {places[k]: float(wanted[k]) for k in np.flatnonzero(wanted != contracts).tolist()}
+    left = replace(pending, contracts=rest) if rest else None
+    if left is not None and not contracts.any():
+        return left, None, []
     if not pending.contracts:
-        return Filled(pending.decided, tape.times[row], 0.0, 0.0), []
-    places = [(i.venue, i.symbol) for i in market.instruments]
-    contracts = np.array([pending.contracts.get(place, 0.0) for place in places])
+        return None, Filled(pending.decided, now, 0.0, 0.0), []
     per_contract = rails.of_all(list(market.instruments), row, row).usd[0]
-    taken = _accepted(market, contracts, per_contract, rails, row, desk)
-    trade = np.where(taken, contracts * per_contract, 0.0)
+    refused = _refused(market, contracts, per_contract, rails, row, desk)
+    trade = np.where([not why for why in refused], contracts * per_contract, 0.0)
     costs = evaluate.trade_costs(market, trade)
     for k in np.flatnonzero(trade).tolist():
         place, instrument = places[k], market.instruments[k]
@@ -73,45 +84,56 @@ def fill(
         ]  # fmt: skip
         for kind, cost in paid:
             desk.receive(tape, row, ledger, place, -float(cost[k]) / price, kind)
-    refused = [
-        Rejected(tape.times[row], *places[k], float(contracts[k]), float(contracts[k] * per_contract[k]))
-        for k in np.flatnonzero(~taken & (contracts != 0.0)).tolist()
+    rejected = [
+        Rejected(now, *places[k], float(contracts[k]), float(contracts[k] * per_contract[k]), why)
+        for k, why in enumerate(refused)
+        if why and contracts[k]
     ]
-    paid_usd, traded_usd = -float(costs.total.sum()), float(np.abs(trade).sum())
-    return Filled(pending.decided, tape.times[row], paid_usd, traded_usd), refused
+    filled = Filled(pending.decided, now, -float(costs.total.sum()), float(np.abs(trade).sum()))
+    return left, filled, rejected
 
 
-def _accepted(
+def _refused(
     market: Market, contracts: Vector, per_contract: Vector, rails: Rails, row: int, desk: Desk
-) -> BoolVector:
-    """Which orders (n,) their venues take: what needs more margin needs the equity for it.
+) -> list[Refusal]:
+    """Why their venues refuse orders (n,), "" where they take them.
 
-    After an order an account must cover the larger of its initial and its maintenance margin, unless the
-    order asks for no more than before; no position grows beyond what its leverage allows, and nobody trades a
-    future that has expired. Where all orders of a venue together do not pass, they come one by one, those
-    that shrink a position first.
+    Nobody trades a future that has ``expired``, and no position grows beyond what its ``leverage`` allows.
+    After an order an account must cover the larger of its initial and its maintenance ``margin``, unless the
+    order asks for no more than before. Where all orders of a venue together do not pass, those that shrink a
+    position come first, together or else one by one; then one by one the others.
     """
     held = np.array([desk.contracts.get((i.venue, i.symbol), 0.0) for i in market.instruments])
     before, after = held * per_contract, (held + contracts) * per_contract
     largest = np.array([i.largest_usd for i in market.instruments])
-    now = rails.tape.times[row]
-    listed = np.array([i.expiry is None or now < pd.Timestamp(i.expiry) for i in market.instruments])
-    allowed = np.abs(after) <= np.maximum(largest * (1.0 + _ROUNDING), np.abs(before))
-    taken = np.asarray(listed & allowed)
-    after = np.where(taken, after, before)
-    purse = _Purse.of(market, rails, row, desk)
-    passed = purse.covers(after, after - before, purse.asks(before))
-    for venue in np.flatnonzero(~passed).tolist():
-        mine = np.flatnonzero((market.venue_of == venue) & taken & (contracts != 0.0))
-        taken[mine] = False
-        growth = np.abs(after[mine]) - np.abs(before[mine])
-        for k in mine[np.argsort(growth, kind="stable")].tolist():
-            taken[k] = True
-            trial, without = np.where(taken, after, before), taken.copy()
-            without[k] = False
-            asked = purse.asks(np.where(without, after, before))
-            taken[k] = bool(purse.covers(trial, trial - before, asked)[venue])
-    return taken
+    now, shrinks = rails.tape.times[row], np.abs(after) <= np.abs(before)
+    expired = np.array([i.expiry is not None and now >= pd.Timestamp(i.expiry) for i in market.instruments])
+    allowed = (np.abs(after) <= largest * (1.0 + _ROUNDING)) | shrinks
+    found: list[Refusal] = [
+        "expired" if gone else "" if fits else "leverage"
+        for gone, fits in zip(expired.tolist(), allowed.tolist(), strict=True)
+    ]
+    wanted = allowed & ~expired & (contracts != 0.0)
+    purse, taken = _Purse.of(market, rails, row, desk), wanted.copy()
+
+    def passes(without: BoolVector, with_them: BoolVector) -> BoolVector:
+        start, end = np.where(without, after, before), np.where(with_them, after, before)
+        return purse.covers(end, end - before, purse.asks(start))
+
+    none = np.zeros(len(wanted), dtype=np.bool_)
+    for venue in np.flatnonzero(~passes(none, wanted)).tolist():
+        mine = (market.venue_of == venue) & wanted
+        taken &= ~mine
+        rest = mine
+        if bool(passes(taken, taken | (mine & shrinks))[venue]):
+            taken, rest = taken | (mine & shrinks), mine & ~shrinks
+        for k in sorted(np.flatnonzero(rest).tolist(), key=lambda k: not shrinks[k]):
+            one = taken.copy()
+            one[k] = True
+            taken = one if bool(passes(taken, one)[venue]) else taken
+    for k in np.flatnonzero(wanted & ~taken).tolist():
+        found[k] = "margin"
+    return found
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import pandas as pd
 from allocator.backtests.decide import allocator
 from allocator.backtests.engine import Span, walk_settings
 from allocator.backtests.known import Records
-from allocator.backtests.series import daily_pnl
+from allocator.backtests.series import daily_pnl, first_fill
 from allocator.backtests.walks import Walk
 from allocator.errors import DataError, Problem, ScenarioError
 from allocator.result import Json, number, usd
@@ -51,7 +51,7 @@ class Selection:
 
     @property
     def result(self) -> Json:
-        """`picks`, and `out_of_sample` from the first of them: P&L, volatility and score of a day.
+        """`picks`, and `out_of_sample` of the days after the first of them: P&L, volatility and score a day.
 
         The score is mean P&L less λ/2 times its variance, λ that of the scenario as stated, in USD a day.
         """
@@ -74,8 +74,9 @@ class Selection:
         }
 
     def _after(self, walk: Walk, start: pd.Timestamp) -> Json:
-        pnl = daily_pnl(walk)
-        later = pnl[pd.DatetimeIndex(pnl.index) > start]
+        pnl = daily_pnl(walk, first_fill([*self.candidates, self.followed, self.stated]))
+        # A day that began before the choice owes it little.
+        later = pnl[pd.DatetimeIndex(pnl.index) >= start + pd.Timedelta("24h")]
         return {
             "days": len(later),
             "pnl_usd": number(float(later.mean())),
@@ -145,7 +146,8 @@ def select(loaded: LoadedScenario, records: Records, span: Span) -> Selection:
     fixed = {name: (lambda _, own=scenario: own) for name, scenario in scenarios.items()}
     *walks, stated = walk_settings(records, span, allocator, {**fixed, "as_stated": lambda _: loaded})
     aversion = loaded.scenario.objective.risk_aversion_per_usd
-    pnl = {walk.name: daily_pnl(walk) for walk in walks}
+    first_day = first_fill([*walks, stated])
+    pnl = {walk.name: daily_pnl(walk, first_day) for walk in walks}
     picks = tuple(_pick(date, pnl, aversion) for date in dates)
 
     def settings(now: pd.Timestamp) -> LoadedScenario:

@@ -10,26 +10,31 @@ from allocator.backtests.walks import Walk
 from allocator.result import Json, number, usd
 
 
-def daily_pnl(walk: Walk) -> pd.Series:
-    """P&L of each whole day from the first fill on, by the day's last time; the first pays for the entry.
+def first_fill(walks: Sequence[Walk]) -> pd.Timestamp:
+    """When the first orders of any of these walks filled: their days are counted from there."""
+    fills = [filled.time for walk in walks for filled in walk.fills]
+    return min(fills, default=walks[0].times[0])
+
+
+def daily_pnl(walk: Walk, first: pd.Timestamp) -> pd.Series:
+    """P&L of each whole day from the `first_fill` on, by the day's last time; the first pays for the entry.
 
     Before the first fill no strategy has had its say, so nothing of that time is any one's merit but what its
     orders and transfers cost up to then.
     """
     wealth = pd.Series(walk.wealth, index=pd.DatetimeIndex(walk.times))
-    first = min((filled.time for filled in walk.fills), default=wealth.index[0])
     days = pd.date_range(first, wealth.index[-1], freq="24h")
     level = wealth.reindex(days, method="ffill")
-    level.iloc[0] -= sum(filled.paid_usd for filled in walk.fills if filled.time == first)
+    level.iloc[0] -= sum(filled.paid_usd for filled in walk.fills if filled.time <= first)
     level.iloc[0] -= sum(usd for time, usd in walk.sent_usd.items() if time <= first)
     return level.diff().dropna()
 
 
 def daily_series(walks: Sequence[Walk]) -> list[Json]:
     """Of each strategy, lists by the end of each day: wealth, P&L, net delta, largest use of margin."""
-    found = []
+    found, first = [], first_fill(walks)
     for walk in walks:
-        pnl = daily_pnl(walk)
+        pnl = daily_pnl(walk, first)
         ends = pd.DatetimeIndex(pnl.index)
         wealth = pd.Series(walk.wealth, index=pd.DatetimeIndex(walk.times)).reindex(ends, method="ffill")
         delta = walk.delta.abs().sum(axis=1).reindex(ends, method="ffill")

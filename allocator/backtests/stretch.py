@@ -115,12 +115,13 @@ def hold(rails: Rails, desk: Desk, first: int, last: int) -> Stretch:
     np.add.at(flow.T, into, gains.T)
     paid_at, paid_by, paid = _funding(rails, desk, places, usd, rail.settle[1:], first)
     np.add.at(flow, (paid_at, into[paid_by]), paid)
-    assets = list(desk.holdings)
+    owned = desk.owned
+    assets = list(owned)
     return Stretch(
         first, places, gains, usd, rail.settle[1:], paid_at, paid_by, paid,
         pockets, opening, np.array([coming.get(pocket, 0.0) for pocket in pockets]),
         opening + np.cumsum(flow, axis=0), rails.prices([c for _, c in pockets], first, last),
-        assets, np.array([desk.holdings[a] for a in assets]), rails.prices(assets, first, last),
+        assets, np.array([owned[a] for a in assets]), rails.prices(assets, first, last),
     )  # fmt: skip
 
 

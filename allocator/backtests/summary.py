@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from allocator.backtests.calibration import volatility_ratio
-from allocator.backtests.series import daily_pnl
+from allocator.backtests.series import daily_pnl, first_fill
 from allocator.backtests.walks import Walk
 from models.arrays import Vector
 
@@ -69,7 +69,8 @@ def summarise(walks: Sequence[Walk], decision_hours: float) -> list[Summary]:
 
     `decision_hours` is the horizon of what was predicted at each decision.
     """
-    pnl = {walk.name: daily_pnl(walk) for walk in walks}
+    first = first_fill(walks)
+    pnl = {walk.name: daily_pnl(walk, first) for walk in walks}
     unhedged = pnl.get("no_hedge")
     found = [_one(walk, pnl[walk.name], unhedged, decision_hours) for walk in walks]
     best = next((one.net_carry_usd for one in found if one.strategy == "foresight"), None)
@@ -157,7 +158,8 @@ def differences(walks: Sequence[Walk], name: str, draws: int = 1000, seed: int =
     """
     from arch.bootstrap import StationaryBootstrap
 
-    pnl = {walk.name: daily_pnl(walk) for walk in walks}
+    first = first_fill(walks)
+    pnl = {walk.name: daily_pnl(walk, first) for walk in walks}
     mine = pnl[name].to_numpy()
     found = []
     for other, theirs in pnl.items():

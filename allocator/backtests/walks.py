@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -44,15 +45,19 @@ class Filled:
     traded_usd: float
 
 
+Refusal = Literal["", "margin", "leverage", "expired"]
+
+
 @dataclass(frozen=True)
 class Rejected:
-    """An order that its venue refused: no margin, beyond its leverage, expired. > 0 is a buy."""
+    """An order that its venue refused, and for what; > 0 is a buy."""
 
     time: pd.Timestamp
     venue: str
     symbol: str
     contracts: float
     usd: float
+    reason: Refusal
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from time import sleep
 import numpy as np
 import pandas as pd
 import pytest
+from hand_made import START as HAND_START
+from hand_made import tables as hand_tables
 from nova_desk import write_desk
 
 from allocator import DataError
@@ -20,7 +22,7 @@ from allocator.backtests.decide import only
 from allocator.backtests.engine import Span, walk
 from allocator.backtests.rivals import strategies
 from allocator.backtests.run import backtest, span_of
-from allocator.backtests.series import daily_pnl
+from allocator.backtests.series import daily_pnl, first_fill
 from allocator.backtests.simulate import simulated
 from allocator.backtests.summary import differences, summarise
 from allocator.backtests.tape import Tape
@@ -193,7 +195,7 @@ def test_an_unhedged_coin_is_as_volatile_as_it_was_drawn(walks):
 
 def test_differences_are_on_the_same_days(walks):
     long = {name: replace(found) for name, found in walks.items()}
-    pnl = daily_pnl(long["allocator"])
+    pnl = daily_pnl(long["allocator"], first_fill(list(long.values())))
     assert len(pnl) == DAYS - WARM_UP
     assert differences(list(walks.values()), "allocator") == []  # fewer than ten days say nothing
 
@@ -271,10 +273,33 @@ def test_announced_trades_are_known_from_their_row_on_and_happen_whole(desk, tap
     strategy = strategies(["nova"])["equal_split"]
     found = walk(loaded, Tape.of(replace(snapshot, tables=tables)), whole, "split", strategy)
     bitcoin = pd.DataFrame(found.delta, index=pd.DatetimeIndex(found.times))["BTC"]
-    # Hedged from the first decision that knows of it, open until it happens, then closed again.
+    # Agreed when it is announced, hedged by the decision of that bar, before and after it happens.
     assert bitcoin[known - timedelta(hours=4)] == pytest.approx(0.0, abs=3e4)
-    assert bitcoin[known + timedelta(hours=8)] < -3e5
+    assert bitcoin[known + timedelta(hours=8)] == pytest.approx(0.0, abs=3e4)
     assert bitcoin[happens + timedelta(hours=8)] == pytest.approx(0.0, abs=3e4)
+    booked = found.ledger.frame().query("kind == 'moved' and venue == ''")
+    assert list(booked["time"]) == [happens] * 2
+    agreed = tape.price_of(int(tape.times.searchsorted(known)), "BTC")
+    assert sorted(booked["amount"]) == pytest.approx([-5.0 * agreed, 5.0])
+
+
+def test_a_trade_at_a_price_that_is_agreed_gains_and_loses_until_it_is_done(tmp_path):
+    """10 of 30 BTC sold at 100,000 from the announcement on: +10 % later earns on the 20 that are left."""
+    texts = hand_tables({10: 110_000.0}, {})
+    known, due = (f"{HAND_START + timedelta(hours=h):%Y-%m-%dT%H:%MZ}" for h in (0, 20))
+    sold = f"{known},block,anticipated,BTC,-10,1,{due}"
+    at = "2026-11-20T00:00Z"
+    holdings = f"time,name,kind,asset,coins,confidence,expected_time\n{at},vault,spot,BTC,30,1,\n{sold}\n"
+    loaded = load_scenario(write_desk(tmp_path, **texts, holdings=holdings))
+    tape = Tape.of(read_tables(loaded))
+    whole = Span(HAND_START, HAND_START + pd.Timedelta(hours=40), pd.Timedelta("12h"))
+    found = walk(loaded, tape, whole, "w", strategies(["nova"])["no_hedge"])
+    wealth = pd.Series(found.wealth, index=pd.DatetimeIndex(found.times)) - found.opening_usd
+    collateral = 8 * 10_000.0
+    assert wealth.iloc[12] == wealth.iloc[-1] == pytest.approx(20 * 10_000.0 + collateral)
+    assert (found.closing["", "BTC"], found.closing["", "USD"]) == (20.0, 1_000_000.0)
+    bitcoin = found.delta["BTC"]
+    assert bitcoin.iloc[12] == bitcoin.iloc[30] == pytest.approx(28 * 110_000.0)
 
 
 def test_the_second_to_walk_the_same_waits_and_finds_it_made(tmp_path, capsys, caplog):

@@ -69,10 +69,13 @@ def test_a_trade_expected_before_the_walk_is_history():
     times = pd.to_datetime(["2025-01-01", "2025-01-02", "2025-01-03", None], utc=True)
     kinds = ["anticipated", "anticipated", "anticipated", "spot"]
     holdings = pd.DataFrame(
-        {"kind": kinds, "asset": list("ABCD"), "coins": [1.0, 2.0, 3.0, 4.0], "expected_time": times}
-    )
+        {
+            "time": pd.Timestamp("2024-12-31", tz="UTC"), "kind": kinds, "asset": list("ABCD"),
+            "coins": [1.0, 2.0, 3.0, 4.0], "expected_time": times,
+        }
+    )  # fmt: skip
     found = announced(holdings, pd.Timestamp("2025-01-02", tz="UTC"))
-    assert [(asset, coins) for _, asset, coins in found] == [("B", 2.0), ("C", 3.0)]
+    assert [(trade.asset, trade.coins) for trade in found] == [("B", 2.0), ("C", 3.0)]
 
 
 def test_start_and_end_of_a_walk_are_times_with_a_zone():

@@ -12,7 +12,7 @@ from test_bar_extremes import with_extremes
 from allocator.allocation import read_tables
 from allocator.backtests.decide import only
 from allocator.backtests.engine import Span, walk
-from allocator.backtests.series import daily_pnl
+from allocator.backtests.series import daily_pnl, first_fill
 from allocator.backtests.tape import Tape
 from allocator.cli import main
 from allocator.errors import Infeasible
@@ -255,6 +255,6 @@ def test_transfers_before_the_first_fill_are_paid_on_the_first_day(tmp_path):
     found = walked(tmp_path, send, every="1000h", scenario=SENDING, collateral=withdrawable)
     ledger = found.ledger.frame()
     assert ledger.query("kind == 'transfer'")["usd"].sum() == pytest.approx(-200.0)
-    days = daily_pnl(found)
+    days = daily_pnl(found, first_fill([found]))
     inside = ledger[ledger["time"] <= days.index[-1]]
     assert days.sum() == pytest.approx(inside["usd"].sum(), abs=1e-6)

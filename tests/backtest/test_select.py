@@ -14,7 +14,7 @@ from allocator.allocation import read_tables
 from allocator.backtests.engine import Span
 from allocator.backtests.known import Records
 from allocator.backtests.select import candidates, score, select
-from allocator.backtests.series import daily_pnl
+from allocator.backtests.series import daily_pnl, first_fill
 from allocator.backtests.simulate import simulated
 from allocator.backtests.tape import Tape
 from allocator.errors import DataError
@@ -45,7 +45,7 @@ def found(desk):
 
 
 def test_each_pick_is_the_best_on_the_past_and_is_followed(desk, found):
-    pnl = {walk.name: daily_pnl(walk) for walk in found.candidates}
+    pnl = {walk.name: daily_pnl(walk, first_fill(found.candidates)) for walk in found.candidates}
     assert len(pnl) == 2
     assert len(found.picks) == 3
     aversion = desk[0].scenario.objective.risk_aversion_per_usd
@@ -77,7 +77,7 @@ def test_what_happens_after_a_date_changes_no_pick_up_to_it(desk, found):
 
 def test_the_result_is_out_of_sample(found):
     result = found.result["out_of_sample"]
-    days = daily_pnl(found.followed)
+    days = daily_pnl(found.followed, first_fill(found.candidates))
     after = days[days.index > found.picks[0].time]
     assert result["selected"]["days"] == len(after) < len(days)
     assert result["selected"]["pnl_usd"] == pytest.approx(after.mean())

@@ -12,7 +12,7 @@ from allocator.backtests import engine
 from allocator.backtests.breakdown import BY, breakdowns, by_kind
 from allocator.backtests.engine import Span, walk
 from allocator.backtests.rivals import strategies
-from allocator.backtests.series import daily_pnl
+from allocator.backtests.series import daily_pnl, first_fill
 from allocator.backtests.simulate import simulated
 from allocator.backtests.summary import differences, summarise
 from allocator.backtests.tape import Tape
@@ -128,7 +128,7 @@ def test_differences_of_constructed_walks():
         steady("double", 2 * pnl),
         steady("poorer", pnl - 70.0),
     ]
-    assert np.allclose(daily_pnl(walks[0]), pnl)
+    assert np.allclose(daily_pnl(walks[0], first_fill(walks)), pnl)
     same, double, poorer = differences(walks, "mine", draws=300)
     assert (same.volatility_ratio, same.pnl_usd) == (1.0, 0.0)
     assert same.volatility_interval == (1.0, 1.0)
