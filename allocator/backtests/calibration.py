@@ -19,6 +19,7 @@ from models.arrays import Vector
 BLOCK, LEAST = 5, 10  # mean decisions in a block; fewer decisions than this have no interval
 RECENT = 10  # decisions that make up the current regime; the past before it must be three times as long
 _COSTS = ("fee", "slippage", "impact")
+_WORTH = 0.1  # of one: a ratio nearer than this is right enough
 _NOTHING = 1e-9  # of the largest prediction: a sum this small has no ratio
 
 
@@ -197,11 +198,30 @@ def _sum_ratio(pairs: Vector) -> float:
 
 
 def warnings(found: Sequence[Calibration]) -> list[str]:
-    """A sentence for each model that is off in the current regime."""
-    return [
-        f"{c.strategy}: realised over predicted {c.of.replace('_', ' ')} was {c.recent_ratio:.2f} over the "
-        f"last {RECENT} decisions, outside {c.usual_interval[0]:.2f} to {c.usual_interval[1]:.2f}, where "
-        "95 % of windows as long lay before: the model is off in the current regime"
-        for c in found
-        if c.off and c.recent_ratio is not None and c.usual_interval is not None
-    ]
+    """A sentence for each model of the first strategy that was off over the whole walk, or is now.
+
+    Off by less than a tenth is not worth a warning, nor is a regime in which a model is nearer the truth.
+    """
+    said = []
+    for c in found:
+        if c.strategy != found[0].strategy or c.ratio is None:
+            continue
+        what = f"{c.strategy}: realised over predicted {c.of.replace('_', ' ')} was"
+        if c.ratio_interval is not None and _far(*c.ratio_interval):
+            low, high = c.ratio_interval
+            said.append(f"{what} {c.ratio:.2f} over the whole walk, 95 % interval {low:.2f} to {high:.2f}")
+        recent, usual = c.recent_ratio, c.usual_interval
+        if not c.off or recent is None or usual is None or not _far(recent, recent):
+            continue
+        if abs(recent - 1.0) > abs(c.ratio - 1.0):
+            said.append(
+                f"{what} {recent:.2f} over the last {RECENT} decisions, outside {usual[0]:.2f} to "
+                f"{usual[1]:.2f}, where 95 % of windows as long lay before: the model is off in the current "
+                "regime"
+            )
+    return said
+
+
+def _far(low: float, high: float) -> bool:
+    """Whether all of an interval is farther than a tenth from one."""
+    return low > 1.0 + _WORTH or high < 1.0 - _WORTH

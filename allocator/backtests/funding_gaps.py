@@ -18,7 +18,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class Gap:
-    """Settlements of a perp that are missing between two times."""
+    """Settlements of a perp that are missing between two times, and within the walk."""
 
     exchange: str
     symbol: str
@@ -68,8 +68,10 @@ def _of_one(
     for k in np.flatnonzero((apart > _LATE * longest) & (times[1:] > start)).tolist():
         # The walk's end is no settlement: what is missing before it is whole intervals.
         last = k == len(hours) - 1
-        missing = int(apart[k] / longest[k]) if last else round(apart[k] / longest[k]) - 1
-        yield Gap(exchange, symbol, times[k], times[k + 1], max(missing, 1))
+        count = max(int(apart[k] / longest[k]) if last else round(apart[k] / longest[k]) - 1, 1)
+        due = times[k] + pd.to_timedelta(longest[k] * np.arange(1, count + 1), unit="h")
+        if missing := int((due > start).sum()):
+            yield Gap(exchange, symbol, times[k], times[k + 1], missing)
 
 
 def told(gaps: Sequence[Gap]) -> str:

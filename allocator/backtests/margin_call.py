@@ -12,7 +12,7 @@ from allocator import margin
 from allocator.backtests.desk import Desk, Place
 from allocator.backtests.ledger import Ledger
 from allocator.backtests.rails import Rails
-from allocator.market.types import Market, Matrix
+from allocator.market.types import Index, Market, Matrix
 from allocator.scenario.load import LoadedScenario
 from models.arrays import BoolVector, Vector
 
@@ -74,8 +74,9 @@ def margin_path(
 ) -> MarginPath:
     """Margin at bars from `first` on, as many as `balances` (T,) in units by pocket, positions unchanged.
 
-    At `extremes`, every position of an account is taken at the mark that hurts it most within the bar, longs
-    at the lowest and shorts at the highest, all at once: joint extremes are not recorded, and none is worse.
+    At `extremes`, every coin of an account is taken at the end of the bar that hurts it most, all coins at
+    once: its contracts at their highest where the account is net short of it, else at their lowest. Joint
+    extremes are not recorded, but legs of one coin rise and fall together.
     Coins that margin an inverse contract move with its mark; other collateral is taken at the close.
     Schedules stated in USD at the last decision's marks scale with price as stresses scale them: a linear
     contract's notional, an inverse contract's deductions.
@@ -91,7 +92,8 @@ def margin_path(
     worst = np.ones(close.shape)
     if extremes and rails.bars:
         rail = rails.of_all(list(market.instruments), first, last)
-        worst = np.where(held[:, np.newaxis] < 0, rail.up.T, rail.down.T)
+        short = short_of_its_coin(then, market.venue_of, market.asset_of)
+        worst = np.where(short[:, np.newaxis], rail.up.T, rail.down.T)
         worst[held == 0] = 1.0
     now = close * worst
     inverse = np.array([i.contract.kind == "inverse" for i in market.instruments])[:, np.newaxis]
@@ -121,6 +123,13 @@ def margin_path(
     )
 
 
+def short_of_its_coin(usd: Vector, accounts: Index, coins: Index) -> BoolVector:
+    """Whether the account of each position (n,) is net short of its coin: a rise of it hurts."""
+    _, group = np.unique(np.stack([accounts, coins]), axis=1, return_inverse=True)
+    net = np.bincount(group.ravel(), weights=usd)
+    return np.asarray(net[group.ravel()] < 0.0)
+
+
 def _coins_at(market: Market, then: Vector, worst: Matrix) -> Matrix:
     """Price of each pocket's currency over its close (P, T), by the largest inverse contract it margins."""
     found = np.ones((len(market.pockets), worst.shape[1]))
@@ -144,12 +153,15 @@ def liquidate(
     What the price lost between close and extreme is booked with the penalty, in the settlement currency.
     """
     penalties, tape = loaded.scenario.venues[venue].liquidation_penalty, rails.tape
-    for place, usd in desk.usd(tape, row).items():
-        if place[0] != venue:
-            continue
+    lost = {place: usd for place, usd in desk.usd(tape, row).items() if place[0] == venue}
+    net: dict[str, float] = {}
+    for place, usd in lost.items():
+        asset = desk.listed[place].asset
+        net[asset] = net.get(asset, 0.0) + usd
+    for place, usd in lost.items():
         instrument = desk.listed[place]
         linear, rail = instrument.contract.kind == "linear", rails.of(instrument)
-        worst = float((rail.up if usd < 0 else rail.down)[row]) if extremes else 1.0
+        worst = float((rail.up if net[instrument.asset] < 0 else rail.down)[row]) if extremes else 1.0
         rate = penalties.get(instrument.asset, penalties.get("all", 0.0))
         # In coins of the close an inverse contract gains x(1 − 1/e), and its notional x buys 1/e of them.
         gain = usd * (worst - 1.0) if linear else usd * (1.0 - 1.0 / worst)

@@ -23,6 +23,11 @@ _CHECKED = {
 }
 
 
+_LEGEND = (
+    "HE hedge effectiveness; real./pred. realised over predicted volatility; over, under: share of time more "
+    "than 5 % over- or under-hedged; margin: largest maintenance margin over equity; liq. liquidations"
+)
+_REASONS = {"margin": "want of margin", "leverage": "more than their leverage allows", "expired": "expiry"}
 _OWED = "What a liquidation loses beyond an account's collateral stays owed to its venue."
 
 
@@ -32,13 +37,16 @@ def text_of(result: Json, folder: Path | None) -> str:
 
 
 def page(result: Json, folder: Path | None) -> RenderableType:
-    """Strategies side by side, then the first against the others."""
+    """The first strategy in a sentence, all side by side, then the first against the others."""
     what = "a SYNTHETIC market" if result["synthetic"] else "the recorded market"
     days = result["strategies"][0]["span_days"]
     head = Text(f"{result['scenario']}: {days:g} days of {what}, {result['start']} to {result['end']}\n")
-    parts: list[RenderableType] = [head, _risk(result), _carry(result)]
+    parts: list[RenderableType] = [head, Text(_verdict(result["strategies"][0])), _risk(result)]
+    parts += [Text(_LEGEND), _money(result)]
     if result["differences"]:
         parts.append(_differences(result))
+    if result["selection"] is not None:
+        parts.append(Text(_selected(result["selection"])))
     parts += [Text(sentence) for row in result["strategies"] for sentence in _unmet(row)]
     parts += [Text(_liquidation(lost)) for lost in result["liquidations"]]
     if result["liquidations"]:
@@ -50,6 +58,33 @@ def page(result: Json, folder: Path | None) -> RenderableType:
     return Group(*parts)
 
 
+def _verdict(row: Json) -> str:
+    """What a manager asks first."""
+    gained, carry, sd = (dollars(row[f"{name}_usd"]) for name in ("pnl", "net_carry", "volatility"))
+    under, over = (percent(row[name], 0) for name in ("under_hedged", "over_hedged"))
+    lost = f"{row['liquidations']} liquidations" if row["liquidations"] else "no liquidation"
+    effective = row["hedge_effectiveness"]
+    hedged = "" if effective is None else f", a hedge effectiveness of {percent(effective, 2)}"
+    return (
+        f"{row['strategy']}: P&L {gained}, of which {carry} is carry (funding less all costs); {sd} of "
+        f"volatility a day{hedged}; under-hedged {under}, over-hedged {over} of the time; {lost}\n"
+    )
+
+
+def _selected(chosen: Json) -> str:
+    """What choosing settings while walking was worth."""
+    picks, after = chosen["picks"], chosen["out_of_sample"]
+
+    def day(row: Json) -> str:
+        return f"{dollars(row['pnl_usd'])} a day, sd {dollars(row['volatility_usd'])}"
+
+    return (
+        f"\nSettings were chosen {len(picks)} times, last {picks[-1]['chosen']} at {picks[-1]['time']}. "
+        f"After {after['start']}: selected {day(after['selected'])}; as stated {day(after['as_stated'])}; "
+        f"best in hindsight {after['best_in_hindsight']}"
+    )
+
+
 def _unmet(row: Json) -> Iterator[str]:
     """What a strategy wanted and did not get."""
     if row["unanswered"]:
@@ -58,9 +93,10 @@ def _unmet(row: Json) -> Iterator[str]:
             "everything as it was; result.json and the log say why"
         )
     if row["rejected"]:
+        why = " or ".join(_REASONS[reason] for reason in row["rejected_for"].split(", "))
         yield (
-            f"{row['strategy']}: venues refused {row['rejected']} orders of {dollars(row['rejected_usd'])} "
-            "for want of margin"
+            f"{row['strategy']}: venues refused {row['rejected']} orders for {why}, at most "
+            f"{dollars(row['rejected_usd'])} at once"
         )
 
 
@@ -79,6 +115,7 @@ def _table(title: str, name: str, *figures: str) -> Table:
 def _risk(result: Json) -> Table:
     table = _table("Risk", "strategy", "sd/day", "HE", "real./pred.", "over", "under", "margin", "liq.")
     for row in result["strategies"]:
+        broke = row["worst_margin_use"] is None and row["liquidations"]
         ratio = "–" if row["calibration"] is None else f"{row['calibration']:.2f}"
         table.add_row(
             row["strategy"],
@@ -87,20 +124,23 @@ def _risk(result: Json) -> Table:
             ratio,
             percent(row["over_hedged"], 0),
             percent(row["under_hedged"], 0),
-            percent(row["worst_margin_use"], 0),
+            "gone" if broke else percent(row["worst_margin_use"], 0),
             str(row["liquidations"]),
         )
     return table
 
 
-def _carry(result: Json) -> Table:
-    table = _table(
-        "\nMoney per day", "strategy", "net carry", "funding", "fees", "slippage", "impact", "turnover"
-    )
-    for row in result["strategies"]:
-        days = row["span_days"]
-        names = ("net_carry", "funding", "fees", "slippage", "impact", "turnover")
-        table.add_row(row["strategy"], *(dollars(row[f"{name}_usd"] / days) for name in names))
+def _money(result: Json) -> Table:
+    """Per day of the walk; what nobody paid has no column."""
+    rows = result["strategies"]
+    rare = [name for name in ("transfers", "liquidation") if any(row[f"{name}_usd"] for row in rows)]
+    names = ["P&L", "net carry", "funding", "trading", *rare, "turnover"]
+    table = _table("\nMoney per day; net carry is funding less trading and other costs", "strategy", *names)
+    for row in rows:
+        trading = row["fees_usd"] + row["slippage_usd"] + row["impact_usd"]
+        paid = [row["funding_usd"], trading, *(row[f"{name}_usd"] for name in rare)]
+        figures = [row["pnl_usd"], row["net_carry_usd"], *paid, row["turnover_usd"]]
+        table.add_row(row["strategy"], *(dollars(figure / row["span_days"]) for figure in figures))
     return table
 
 

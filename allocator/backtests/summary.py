@@ -23,7 +23,8 @@ class Summary:
 
     `days` counts those whose P&L is told: whole ones from the first fill on; all amounts are of the whole
     walk, `span_days` long. `unanswered` are decisions without an answer or without data: everything stayed.
-    `rejected` are orders that a venue refused, `rejected_usd` their size. `turnover_usd` is what filled.
+    `rejected` are orders that a venue refused, at most `rejected_usd` of them at once, `rejected_for` names
+    why (margin, leverage, expired). `turnover_usd` is what filled.
 
     `volatility_usd` is the sd of daily P&L. `hedge_effectiveness` is 1 − its variance over that of no hedge,
     null without that rival or where nothing moves it. `net_carry_usd` is funding less every cost.
@@ -43,6 +44,7 @@ class Summary:
     unanswered: int
     rejected: int
     rejected_usd: float
+    rejected_for: str
     volatility_usd: float
     hedge_effectiveness: float | None
     pnl_usd: float
@@ -92,7 +94,8 @@ def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None, decision_hours:
         decisions=len(walk.choices),
         unanswered=sum(choice.status != "optimal" for choice in walk.choices),
         rejected=len(walk.rejected),
-        rejected_usd=sum(abs(order.usd) for order in walk.rejected),
+        rejected_usd=_most_at_once(walk),
+        rejected_for=", ".join(sorted({order.reason for order in walk.rejected})),
         volatility_usd=float(pnl.std(ddof=1)),
         hedge_effectiveness=_effectiveness(pnl, unhedged),
         pnl_usd=walk.wealth[-1] - walk.opening_usd,
@@ -119,6 +122,14 @@ def _effectiveness(pnl: pd.Series, unhedged: pd.Series | None) -> float | None:
     if unhedged is None or not unhedged.var(ddof=1) > 0:
         return None
     return float(1 - pnl.var(ddof=1) / unhedged.var(ddof=1))
+
+
+def _most_at_once(walk: Walk) -> float:
+    """USD of the orders that were refused at the worst bar: the same order may be sent again and again."""
+    at: dict[pd.Timestamp, float] = {}
+    for order in walk.rejected:
+        at[order.time] = at.get(order.time, 0.0) + abs(order.usd)
+    return max(at.values(), default=0.0)
 
 
 def _hedging(walk: Walk) -> tuple[float, float]:

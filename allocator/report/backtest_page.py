@@ -94,8 +94,8 @@ def _synthetic(result: Node) -> Html:
 def _verdict(walked: Walked) -> Html:
     row = walked.result["strategies"][0]
     days = row["span_days"].value
-    earned = row["net_carry_usd"]
-    word = " earned " if earned.value >= 0 else " paid "
+    earned, carry = row["pnl_usd"], row["net_carry_usd"]
+    word = " gained " if earned.value >= 0 else " lost "
     risk: list[Content] = [
         "Its P&L had a standard deviation of ",
         tag(row["volatility_usd"], numbers.dollars),
@@ -121,9 +121,15 @@ def _verdict(walked: Walked) -> Html:
         "",
         f"{walked.names[0]}{word}",
         size(earned, numbers.dollars),
-        f" net of all costs in {days:g} days.",
+        f" in {days:g} days.",
     )
-    return shell.paragraphs(first, join([*risk, "."]), join([*safe, ".", checked]))
+    of_it = ["Of that ", tag(carry, numbers.dollars), " is carry: funding less all costs."]
+    hedged: list[Content] = [
+        "It was more than 5 % under-hedged for ",
+        tag(row["under_hedged"], numbers.percent),
+    ]
+    hedged += [" of the time, over-hedged for ", tag(row["over_hedged"], numbers.percent), "."]
+    return shell.paragraphs(first, join(of_it), join([*risk, "."]), join(hedged), join([*safe, ".", checked]))
 
 
 def _strategies(walked: Walked, columns: Sequence[tuple[str, str, Form]], name: str, caption: str) -> Html:

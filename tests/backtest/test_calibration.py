@@ -53,15 +53,33 @@ def test_predictions_are_scaled_to_the_time_between_decisions(made):
 
 
 def test_a_model_that_is_off_now_is_told_and_one_that_is_not_is_not(made):
-    assert warnings(calibrations([made], 24.0, draws=300)) == []
+    def regimes(walk):
+        return [text for text in warnings(calibrations([walk], 24.0, draws=300)) if "regime" in text]
+
+    assert regimes(made) == []
     pnl = np.diff(made.wealth)
     wilder = decided(np.where(np.arange(60) >= 50, 4 * pnl, pnl), np.full(60, 100.0))
     found = {c.of: c for c in calibrations([wilder], 24.0, draws=300)}
     assert found["volatility"].off is True
     assert found["volatility"].recent_ratio > found["volatility"].usual_interval[1]
     assert found["funding"].off is False
-    assert [text.split(":")[0] for text in warnings(list(found.values()))] == ["made"]
-    assert "off in the current regime" in warnings(list(found.values()))[0]
+    assert [text.split(" was")[0] for text in regimes(wilder)] == ["made: realised over predicted volatility"]
+    # A model that has come nearer to the truth is off, and nothing to warn of.
+    calmer = decided(np.where(np.arange(60) >= 50, 0.5 * pnl, pnl), np.full(60, 100.0))
+    assert next(c for c in calibrations([calmer], 24.0, draws=300) if c.of == "volatility").off is True
+    assert regimes(calmer) == []
+
+
+def test_a_model_that_was_off_all_along_is_told_of_the_first_strategy(made):
+    """Volatility twice what was predicted, funding 1.2, cost and margin 0.8 times."""
+    other = decided(np.diff(made.wealth), np.full(60, 10.0))
+    other.name = "rival"
+    said = warnings(calibrations([made, other], 24.0, draws=300))
+    assert [text.split(" was")[0].removeprefix("made: realised over predicted ") for text in said] == [
+        "volatility", "funding", "cost", "margin use",
+    ]  # fmt: skip
+    right = decided(0.5 * np.diff(made.wealth), np.full(60, 100.0))
+    assert not [text for text in warnings(calibrations([right], 24.0, draws=300)) if "volatility" in text]
 
 
 def test_a_regime_that_has_not_changed_is_seldom_called_off():

@@ -10,12 +10,15 @@ from nova_desk import SCENARIO, write_desk
 from test_bar_extremes import with_extremes
 
 from allocator.allocation import read_tables
-from allocator.backtests.decide import only
-from allocator.backtests.engine import Span, walk
+from allocator.backtests.calibration import outcomes
+from allocator.backtests.decide import allocator, only
+from allocator.backtests.engine import Span, walk, walk_all
+from allocator.backtests.margin_call import short_of_its_coin
 from allocator.backtests.series import daily_pnl, first_fill
+from allocator.backtests.summary import summarise
 from allocator.backtests.tape import Tape
 from allocator.cli import main
-from allocator.errors import Infeasible
+from allocator.errors import DataError, Infeasible
 from allocator.market.types import Decision
 from allocator.scenario.load import load_scenario
 
@@ -204,7 +207,7 @@ def test_the_page_tells_what_a_strategy_did_not_get(tmp_path, capsys):
     found = backtest(load_scenario(path, sets=sets), rivals={"lost": lost, "much": short_bitcoin(31e6)})
     text = text_of(found.result, None)
     assert "lost: 3 of 3 decisions had no answer" in text
-    assert "much: venues refused 2 orders of $62,000,000 for want of margin" in text
+    assert "much: venues refused 2 orders for want of margin, at most $31,000,000 at once" in text
     assert [row["message"] for row in found.result["unanswered"]] == ["no positions satisfy all limits"] * 3
     assert len(found.tables()["rejected"]) == 2
 
@@ -258,3 +261,99 @@ def test_transfers_before_the_first_fill_are_paid_on_the_first_day(tmp_path):
     days = daily_pnl(found, first_fill([found]))
     inside = ledger[ledger["time"] <= days.index[-1]]
     assert days.sum() == pytest.approx(inside["usd"].sum(), abs=1e-6)
+
+
+def test_an_account_that_has_lost_everything_blocks_no_other(tmp_path):
+    """$10m short on Nova at +31 %: gone with a debt. Coinbay goes on, and Nova takes no order."""
+
+    def then(moment):
+        if moment.tape.times[moment.row] == START:
+            return only(moment.market, np.array([-1e7, 0.0, 0.0]))
+        return allocator(moment)
+
+    found = walked(tmp_path, then, every="12h", **moving({5: 131_000.0}))
+    assert [(bar.time, bar.venue) for bar in found.liquidations] == [(hour(5), "nova")]
+    assert found.closing["nova", "USDT"] < -1e5
+    assert [c.status for c in found.choices] == ["optimal"] * 5
+    held = found.positions[found.positions["time"] > hour(14)]
+    assert set(held["venue"]) == {"coinbay"}
+    assert found.rejected == []
+
+
+def test_days_are_counted_alike_for_all_walks(tmp_path):
+    """An event overtakes the empty first orders of one: its own first fill is later, its days are not."""
+    path = write_desk(tmp_path, **tables({2: 104_000.0}, {}))
+    sets = ["backtest.events={delta_band: $3.9m}", "horizons.execution=4h", "backtest.warm_up=16h"]
+    loaded = load_scenario(path, sets=sets)
+    span = Span(START, hour(HOURS), pd.Timedelta("24h"))
+    known = {"none": lambda m: only(m.market, np.zeros(3)), "half": short_bitcoin(2e6)}
+    walks = walk_all(loaded, Tape.of(read_tables(loaded)), span, known)
+    assert [w.fills[0].time for w in walks] == [hour(6), hour(4)]
+    days = [daily_pnl(w, first_fill(walks)).index.tolist() for w in walks]
+    assert days[0] == days[1] == [hour(28)]
+    assert [s.days for s in summarise(walks, 24.0)] == [1, 1]
+
+
+@pytest.mark.parametrize("error", [Infeasible("no", []), DataError("no")], ids=["infeasible", "data"])
+def test_orders_under_way_outlive_a_decision_without_an_answer(tmp_path, error):
+    """The event's orders of 16 h fill at 26 h, though nothing is decided at 24 h; it stays in force."""
+
+    def by_hour(moment):
+        now = (moment.tape.times[moment.row] - START) / pd.Timedelta("1h")
+        if now == 24:
+            raise error
+        return only(moment.market, np.array([{0: -2e6, 16: -5e6}.get(now, -5e6), 0.0, 0.0]))
+
+    sets = ["horizons.execution=10h", "backtest.events={funding_jump: 3bp/8h}"]
+    found = walked(tmp_path, by_hour, sets=sets, **tables({}, {16: 0.0005}))
+    assert [c.status == "optimal" for c in found.choices] == [True, True, False, True]
+    held = coins(found)
+    assert (held[25], held[26]) == (pytest.approx(-2e6), pytest.approx(-5e6))
+    table = outcomes(found, 24.0)
+    assert list(table["time"]) == [hour(10), hour(26)]
+    assert table["realised_cost"].iloc[1] == pytest.approx(table["predicted_cost"].iloc[1], rel=1e-6)
+
+
+def test_calibration_leaves_out_what_was_refused(tmp_path):
+    """Nothing was held of what was predicted: the model of risk is not to blame."""
+    found = walked(tmp_path, short_bitcoin(31e6))
+    assert len(found.rejected) == 2
+    assert outcomes(found, 24.0)["predicted_volatility"].isna().all()
+
+
+def test_a_jump_of_funding_early_in_the_wait_calls_when_orders_are_through(tmp_path):
+    """Decided at 24 h, filled at 36 h; funding jumps at 32 h, four bars before."""
+
+    def more(moment):
+        first = moment.tape.times[moment.row] == START
+        return only(moment.market, np.array([-2e6 if first else -3e6, 0.0, 0.0]))
+
+    sets = ["horizons.execution=12h", "backtest.events={funding_jump: 3bp/8h}"]
+    found = walked(tmp_path, more, sets=sets, **tables({}, {32: 0.0005, 40: 0.0005}))
+    assert [(c.time, c.cause) for c in found.choices] == [
+        (hour(0), "clock"), (hour(24), "clock"), (hour(36), "funding_jump"), (hour(48), "clock"),
+    ]  # fmt: skip
+
+
+def test_orders_wait_for_a_new_mark_of_their_own(tmp_path):
+    """Nova's BTC is not quoted from 25 h to 30 h, while it rises by 5 %: who buys back pays what it costs."""
+
+    def back(moment):
+        first = moment.tape.times[moment.row] == START
+        return only(moment.market, np.array([-4e6 if first else -2e6, -4e5 if first else 0.0, 0.0]))
+
+    texts = tables({25: 105_000.0}, {})
+    found = walked(tmp_path, back, prices=without(texts["prices"], 25, 30, "nova,BTC"))
+    held = coins(found)
+    assert held[30] == pytest.approx(-4e6)  # at the last mark
+    assert held[31] == pytest.approx(-2e6 * 1.05)
+    assert [(f.decided, f.time) for f in found.fills][1:3] == [(hour(24), hour(25)), (hour(24), hour(31))]
+    gained = found.ledger.frame().query("subject == 'BTC/USDT:USDT' and kind == 'price'")["usd"].sum()
+    assert gained == pytest.approx(-0.05 * 4e6)
+
+
+def test_legs_of_one_coin_meet_the_same_end_of_a_bar():
+    """Long the future, short the perp of one coin; a second coin short, and the first again elsewhere."""
+    usd = np.array([-10e6, 9e6, -1e6, 2e6])
+    short = short_of_its_coin(usd, np.array([0, 0, 0, 1]), np.array([0, 0, 1, 0]))
+    assert short.tolist() == [True, True, True, False]

@@ -55,6 +55,14 @@ def test_each_gap_says_where_it_is_and_how_much_is_missing(tmp_path):
     assert gaps(tmp_path, text, end=hour(9)) == []
 
 
+def test_what_is_missing_before_the_walk_does_not_count(tmp_path):
+    """Of 8 h and 16 h that are missing, a walk from 12 h on lacks one; from 20 h on none."""
+    text = lacking(8, 16, "nova,ETH")
+    (gap,) = gaps(tmp_path, text, start=hour(12))
+    assert (gap.after, gap.before, gap.missing) == (hour(0), hour(24), 1)
+    assert gaps(tmp_path, text, start=hour(20)) == []
+
+
 def test_one_settlement_of_eight_hours_and_the_end_of_a_history(tmp_path):
     for name in "abc":
         (tmp_path / name).mkdir()
