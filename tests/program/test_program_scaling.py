@@ -8,10 +8,14 @@ import numpy as np
 import pytest
 from answers import answer
 from markets import build
+from random_markets import ALWAYS, Wish, random_spec
 from specs import Balance, Perp, Spec, brackets, limit, objective
 
+from allocator.audited import audited
+from allocator.program.build import Program
 from models.collateral import HaircutTiers
 
+DUST = Wish(costs="impact", kinds=ALWAYS, soft=False, transfers=False, wrong_side=False, open_orders=False)
 # $1.32bn of bitcoin; a unified account at uniMMR 1.5 with $120m of them for collateral and a loan of $20m.
 COIN = HaircutTiers(np.array([100e6, 120e6, 150e6, 180e6, 200e6]), np.array([0, 0.025, 0.05, 0.1, 0.15]))
 LINEAR = brackets(
@@ -89,3 +93,21 @@ def test_a_debt_that_costs_nothing_leaves_no_variable_without_a_price():
     assert charged.audit.passed
     # 1 bp of 120m of coins; the debt earns nothing.
     assert charged.cost - found.cost == pytest.approx(12_000.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("seed", [52, 130, 132, 203, 207, 338, 369, 373])
+def test_an_account_of_some_dollars_leaves_a_book_of_millions_solvable(seed):
+    """Of the first way's answers to these the audit refuses all; some other way of the solver is exact."""
+    rng = np.random.default_rng(seed)
+    spec = random_spec(seed, DUST)
+    small = spec.perps[0].venue
+    spec = replace(
+        spec,
+        perps=tuple(replace(perp, previous=0.0) for perp in spec.perps),
+        balances=tuple(
+            replace(b, usd=50.0 * rng.lognormal(0, 1)) if b.venue == small else b for b in spec.balances
+        ),
+    )
+    solution, judged = audited(Program(build(spec)))
+    assert judged.passed
+    assert np.isfinite(solution.decision.positions).all()
