@@ -188,19 +188,22 @@ def test_infeasible_is_a_run_without_orders(tmp_path, hedge: Hedge):
 @pytest.mark.parametrize("kind", ["wrong", "not optimal", "gave up"])
 def test_what_the_audit_refuses_yields_no_orders(tmp_path, desk, hedge: Hedge, monkeypatch, kind):
     """A solver that lies, or stops early, or fails: exit 5, and the reason stands in the run."""
-    right = solving.solve
+    right = solving.read
 
-    def lying(program, *options):
-        solution = right(program, *options)
-        if kind == "gave up":
-            raise SolverFailed("CLARABEL ended with status user_limit")
+    def lying(program, market, found):
+        solution = right(program, market, found)
         factor = 100.0 if kind == "wrong" else 0.999
         decision = solution.decision.__class__(
             solution.decision.positions * factor, solution.decision.transfers
         )
         return solution.__class__(**{**vars(solution), "decision": decision})
 
-    monkeypatch.setattr(solving, "solve", lying)
+    def failing(program, conflicts):
+        raise SolverFailed("CLARABEL ended with status user_limit")
+
+    # Whatever way it is asked along, it lies.
+    name, lie = ("solve", failing) if kind == "gave up" else ("read", lying)
+    monkeypatch.setattr(solving, name, lie)
     outcome = hedge("allocate", desk, "--out", tmp_path / "runs", "--json")
     run = only_run(tmp_path / "runs")
     assert outcome.code == 5
@@ -214,7 +217,7 @@ def test_what_the_audit_refuses_yields_no_orders(tmp_path, desk, hedge: Hedge, m
 
 
 def test_a_bug_leaves_nothing(tmp_path, desk, hedge: Hedge, monkeypatch):
-    def broken(program):
+    def broken(program, conflicts):
         raise ZeroDivisionError("a bug")
 
     monkeypatch.setattr(solving, "solve", broken)
