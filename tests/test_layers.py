@@ -18,8 +18,8 @@ SOLVERS = {"cvxpy", "clarabel", "highspy", "scs", "osqp", "piqp"}
 # Data flow one way: no part imports one that comes after it. Parts not named here are shared formulas.
 ORDER = (
     "errors", "units", "identity", "scenario", "snapshot", "venues", "market", "<shared>", "audit", "program",
-    "audited", "orders", "order_stage", "result", "result_tables", "report", "explanations", "allocation", "explanation",
-    "sweeps", "frontiers", "backtests", "plots", "commands", "cli",
+    "audited", "orders", "order_stage", "result", "result_tables", "report", "explanations", "allocation",
+    "explanation", "sweeps", "frontiers", "backtests", "plots", "commands", "cli",
 )  # fmt: skip
 # What comes after the program does not know it, but for `allocation` which solves; tables need no scenario.
 STRANGERS = [("orders", "program"), ("result", "program"), ("snapshot", "scenario")]
