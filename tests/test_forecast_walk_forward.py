@@ -274,8 +274,8 @@ def basis_days(panel_at: int, factors: int) -> list[Came]:
         recent = wide.loc[now - pd.Timedelta(days=30) : now]
         legs = [leg for leg in panel.listings if leg.key in wide.columns and recent[leg.key].count() > 50]
         legs = [leg for leg in legs if np.isfinite(came[leg.key])]
-        forecast = BasisForecast(factors=factors)
-        risk = basis_risk(known, Bases.of(known.prices, legs), forecast, AssetForecast().window, Findings())
+        forecast, bases = BasisForecast(factors=factors), Bases.of(known.prices, legs)
+        risk, legs = basis_risk(known, bases, forecast, AssetForecast().window, Findings()), bases.listings
         left = np.array([came[leg.key] - came["index", f"{leg.row['asset']}/USD"] for leg in legs])
         days.append(Came(legs, left, risk))
     return days
