@@ -52,7 +52,8 @@ class PastLevels(NamedTuple):
 class Bases:
     """The bases of different contracts (G,) over a history of prices; of any time in it, the past is a slice.
 
-    They stand in the order of their names, not in that of the instruments: `group` (n,) is the basis of each instrument: the same contract held in two accounts has one.
+    They stand in the order of their names, not in that of the instruments: `group` (n,) is the basis of each
+    instrument. The same contract held in two accounts has one.
     """
 
     prices: Grid
