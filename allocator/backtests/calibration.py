@@ -19,6 +19,7 @@ from models.arrays import Vector
 BLOCK, LEAST = 5, 10  # mean decisions in a block; fewer decisions than this have no interval
 RECENT = 10  # decisions that make up the current regime; the past before it must be three times as long
 _COSTS = ("fee", "slippage", "impact")
+_MOST_OF = 0.75  # of a walk's decisions: what fewer say is said of the lucky ones
 _WORTH = 0.1  # of one: a ratio nearer than this is right enough
 _NOTHING = 1e-9  # of the largest prediction: a sum this small has no ratio
 
@@ -63,13 +64,18 @@ def calibrations(
     return found
 
 
-def volatility_ratio(walk: Walk, decision_hours: float) -> float | None:
-    """Realised over predicted volatility of one walk; None where nothing was predicted."""
+def volatility_ratio(walk: Walk, decision_hours: float) -> tuple[float | None, int]:
+    """Realised over predicted volatility of one walk, and of how many decisions.
+
+    None where fewer than three quarters of its decisions went as they were ordered, or none predicted any.
+    """
     table = outcomes(walk, decision_hours)
     if table.empty:
-        return None
-    found = _rms_ratio(table[["predicted_volatility", "realised_volatility"]].dropna().to_numpy(dtype=float))
-    return found if np.isfinite(found) else None
+        return None, 0
+    pairs = table[["predicted_volatility", "realised_volatility"]].dropna().to_numpy(dtype=float)
+    found = _rms_ratio(pairs)
+    stated = np.isfinite(found) and len(pairs) >= _MOST_OF * len(table)
+    return (found if stated else None), len(pairs)
 
 
 def outcomes(walk: Walk, decision_hours: float) -> pd.DataFrame:

@@ -24,8 +24,9 @@ _CHECKED = {
 
 
 _LEGEND = (
-    "HE hedge effectiveness; real./pred. realised over predicted volatility; over, under: share of time more "
-    "than 5 % over- or under-hedged; margin: largest maintenance margin over equity; liq. liquidations"
+    "HE hedge effectiveness; real./pred. realised over predicted volatility; over, under: share of the "
+    "exposure through time that was over- or under-hedged by more than 5 %; margin: largest maintenance "
+    "margin over equity; liq. liquidations"
 )
 _REASONS = {"margin": "want of margin", "leverage": "more than their leverage allows", "expired": "expiry"}
 _OWED = "What a liquidation loses beyond an account's collateral stays owed to its venue."
@@ -47,6 +48,7 @@ def page(result: Json, folder: Path | None) -> RenderableType:
         parts.append(_differences(result))
     if result["selection"] is not None:
         parts.append(Text(_selected(result["selection"])))
+    parts += [Text(sentence) for sentence in _called(result["decisions_by_cause"])]
     parts += [Text(sentence) for row in result["strategies"] for sentence in _unmet(row)]
     parts += [Text(_liquidation(lost)) for lost in result["liquidations"]]
     if result["liquidations"]:
@@ -61,13 +63,15 @@ def page(result: Json, folder: Path | None) -> RenderableType:
 def _verdict(row: Json) -> str:
     """What a manager asks first."""
     gained, carry, sd = (dollars(row[f"{name}_usd"]) for name in ("pnl", "net_carry", "volatility"))
+    moves = dollars(row["pnl_usd"] - row["net_carry_usd"])
     under, over = (percent(row[name], 0) for name in ("under_hedged", "over_hedged"))
-    lost = f"{row['liquidations']} liquidations" if row["liquidations"] else "no liquidation"
+    count = row["liquidations"]
+    lost = "no liquidation" if not count else f"{count} liquidation{'s' if count > 1 else ''}"
     effective = row["hedge_effectiveness"]
-    hedged = "" if effective is None else f", a hedge effectiveness of {percent(effective, 2)}"
+    hedged = "" if effective is None else f", a hedge effectiveness of {percent(effective, 3)}"
     return (
-        f"{row['strategy']}: P&L {gained}, of which {carry} is carry (funding less all costs); {sd} of "
-        f"volatility a day{hedged}; under-hedged {under}, over-hedged {over} of the time; {lost}\n"
+        f"{row['strategy']}: P&L {gained} = carry {carry} (funding less all costs) + price moves {moves}; "
+        f"{sd} of volatility a day{hedged}; {under} under-hedged, {over} over-hedged; {lost}\n"
     )
 
 
@@ -83,6 +87,14 @@ def _selected(chosen: Json) -> str:
         f"After {after['start']}: selected {day(after['selected'])}; as stated {day(after['as_stated'])}; "
         f"best in hindsight {after['best_in_hindsight']}"
     )
+
+
+def _called(causes: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Who decided between the decisions of the clock, and why."""
+    for name, counts in causes.items():
+        if set(counts) - {"clock"}:
+            each = ", ".join(f"{count} {cause.replace('_', ' ')}" for cause, count in counts.items())
+            yield f"{name}: {sum(counts.values())} decisions, by cause {each}"
 
 
 def _unmet(row: Json) -> Iterator[str]:
@@ -116,12 +128,11 @@ def _risk(result: Json) -> Table:
     table = _table("Risk", "strategy", "sd/day", "HE", "real./pred.", "over", "under", "margin", "liq.")
     for row in result["strategies"]:
         broke = row["worst_margin_use"] is None and row["liquidations"]
-        ratio = "–" if row["calibration"] is None else f"{row['calibration']:.2f}"
         table.add_row(
             row["strategy"],
             dollars(row["volatility_usd"]),
-            percent(row["hedge_effectiveness"], 2),
-            ratio,
+            percent(row["hedge_effectiveness"], 3),
+            _ratio(row["calibration"]),
             percent(row["over_hedged"], 0),
             percent(row["under_hedged"], 0),
             "gone" if broke else percent(row["worst_margin_use"], 0),
@@ -148,13 +159,16 @@ def _differences(result: Json) -> Table:
     first = result["differences"][0]["strategy"]
     table = _table(f"\n{first} against, with 95 % intervals", "rival", "sd ratio", "", "P&L a day more", "")
     for row in result["differences"]:
-        low, high = row["volatility_interval"]
         least, most = row["pnl_interval"]
         table.add_row(
             row["against"],
-            f"{row['volatility_ratio']:.2f}",
-            f"{low:.2f} to {high:.2f}",
+            _ratio(row["volatility_ratio"]),
+            " to ".join(_ratio(end) for end in row["volatility_interval"]),
             dollars(row["pnl_usd"]),
             f"{dollars(least)} to {dollars(most)}",
         )
     return table
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}".replace("-", "−")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -16,7 +17,7 @@ from allocator.backtests.breakdown import breakdowns, by_kind
 from allocator.backtests.calibration import Calibration, calibrations, warnings
 from allocator.backtests.decide import Strategy
 from allocator.backtests.engine import Span, walk_all
-from allocator.backtests.funding_gaps import funding_gaps, told
+from allocator.backtests.gaps import far_prices, funding_gaps, price_gaps, told
 from allocator.backtests.known import Records
 from allocator.backtests.rails import Rails
 from allocator.backtests.rivals import strategies
@@ -64,14 +65,22 @@ class Backtest:
         return calibrations(self.walks, hours, stated.draws, stated.seed)
 
     @property
+    def status(self) -> str:
+        """``optimal``, or ``some_failed`` where decisions of the first strategy had no answer."""
+        answered = all(choice.status == "optimal" for choice in self.walks[0].choices)
+        return "optimal" if answered else "some_failed"
+
+    @property
     def result(self) -> Json:
         """What `result.json` of a backtest holds.
 
         `margin_checked_on` is ``closes``, ``extremes`` (of each bar) or ``extremes where recorded``.
 
+        `status` is ``some_failed`` where decisions of the first strategy had no answer, else ``optimal``.
         `strategies` are `Summary`, `differences` `Difference` of the first against each other, `liquidations`
-        the bars at which an account fell below its maintenance margin, `unanswered` the decisions without an
-        answer or without data, which left everything as it was, and why. `daily` holds for each strategy the
+        the bars at which an account fell below its maintenance margin. `decisions_by_cause` counts those that
+        the clock and each event called for, `unanswered` are those without an answer or without data, which
+        left everything as it was, and why. `daily` holds for each strategy the
         lists `time` (end of each day), `wealth_usd`, `pnl_usd`, `net_delta_usd` (sum of absolute net deltas),
         and `margin_use`, the day's largest maintenance margin over equity at any venue (null where equity is
         gone or nothing was held). `breakdowns` holds the flows in USD of each strategy `by` coin, venue and
@@ -83,7 +92,7 @@ class Backtest:
         return {
             "schema_version": SCHEMA_VERSION,
             "scenario": self.scenario.scenario.name,
-            "status": "optimal",
+            "status": self.status,
             "synthetic": self.synthetic,
             "start": _stamp(self.walks[0].times[0]),
             "end": _stamp(self.walks[0].times[-1]),
@@ -96,6 +105,7 @@ class Backtest:
             "selection": None if self.selection is None else self.selection.result,
             "strategies": [_rounded(asdict(summary)) for summary in self.summaries],
             "differences": [_rounded(asdict(difference)) for difference in self.differences],
+            "decisions_by_cause": {w.name: dict(Counter(c.cause for c in w.choices)) for w in self.walks},
             "unanswered": [
                 {"strategy": w.name, "time": _stamp(choice.time), "status": choice.status}
                 | {"message": choice.message}
@@ -145,8 +155,12 @@ def _wealth(walked: Walk) -> pd.DataFrame:
 
 
 def _joined(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    named = [frame.assign(strategy=name) for name, frame in frames.items() if len(frame)]
-    return pd.concat(named, ignore_index=True) if named else pd.DataFrame({"strategy": []})
+    """Tables of all strategies with the name of each; the columns stay where there is no row."""
+    named = [frame.assign(strategy=name) for name, frame in frames.items() if len(frame.columns)]
+    rows = [frame for frame in named if len(frame)]
+    if not named:
+        return pd.DataFrame({"strategy": []})
+    return pd.concat(rows, ignore_index=True) if rows else named[0]
 
 
 def _stamp(time: pd.Timestamp) -> str:
@@ -238,7 +252,7 @@ def backtest(
     snapshot, synthetic = history(loaded)
     tape = Tape.of(snapshot)
     span = span_of(loaded, tape)
-    notices = _missing_funding(loaded, snapshot, span)
+    notices = _missing(loaded, tape, span)
     candidates(loaded)  # what is wrong with one is said before anything is walked
     venues = list(loaded.scenario.venues)
     known = strategies(venues)
@@ -257,18 +271,26 @@ def backtest(
     return Backtest(loaded, span, tuple(walks), synthetic, chosen_while_walking, checked, notices)
 
 
-def _missing_funding(loaded: LoadedScenario, snapshot: SnapshotData, span: Span) -> tuple[str, ...]:
-    """What to tell of settlements that are missing. Raises `DataError` unless nothing is to be paid there."""
-    gaps = funding_gaps(loaded.scenario, snapshot, span.start, span.end)
-    if not gaps:
-        return ()
-    if loaded.scenario.backtest.missing_funding == "nothing":
-        return (f"{told(gaps)}: nothing was paid there",)
-    message = (
-        f"{told(gaps)}; add them, leave those perps out, or write backtest.missing_funding: nothing, and "
-        "nothing is paid there"
-    )
-    raise DataError([Problem(snapshot.sources.get("funding", "funding"), message)])
+def _missing(loaded: LoadedScenario, tape: Tape, span: Span) -> tuple[str, ...]:
+    """What to tell of prices and settlements that are missing or far off. Raises `DataError` on both."""
+    scenario, snapshot, notices, problems = loaded.scenario, tape.snapshot, list[str](), list[Problem]()
+    stated, walked = scenario.backtest, (span.start, min(span.end, tape.times[-1]))
+    funding, prices = (find(scenario, snapshot, *walked) for find in (funding_gaps, price_gaps))
+    for name, gaps, wanted, instead in (
+        ("funding", funding, stated.missing_funding, "nothing was paid there"),
+        ("prices", prices, stated.missing_prices, "the last ones stood"),
+    ):
+        if not gaps:
+            continue
+        if wanted != "refuse":
+            notices.append(f"{told(name, gaps)}: {instead}")
+            continue
+        key = f"backtest.missing_{name}: {'nothing' if name == 'funding' else 'hold'}"
+        message = f"{told(name, gaps)}; add them, leave out what has none, or write {key}, and {instead}"
+        problems.append(Problem(snapshot.sources.get(name, name), message.replace(" was ", " is ")))
+    if problems:
+        raise DataError(problems)
+    return (*notices, *far_prices(scenario, snapshot, *walked))
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

@@ -17,14 +17,15 @@ def first_fill(walks: Sequence[Walk]) -> pd.Timestamp:
 
 
 def daily_pnl(walk: Walk, first: pd.Timestamp) -> pd.Series:
-    """P&L of each whole day from the `first_fill` on, by the day's last time; the first pays for the entry.
+    """P&L of each day of the walk that ends after the `first_fill`, by its end; the first pays for the entry.
 
-    Before the first fill no strategy has had its say, so nothing of that time is any one's merit but what its
-    orders and transfers cost up to then.
+    Days count from the walk's start. The first begins with the first fill: before, no strategy has had its
+    say, so nothing of that time is any one's merit but what its orders and transfers cost. What is left of
+    the walk after its last whole day is in no day.
     """
     wealth = pd.Series(walk.wealth, index=pd.DatetimeIndex(walk.times))
-    days = pd.date_range(first, wealth.index[-1], freq="24h")
-    level = wealth.reindex(days, method="ffill")
+    ends = pd.date_range(wealth.index[0], wealth.index[-1], freq="24h")
+    level = wealth.reindex(pd.DatetimeIndex([first, *ends[ends > first]]), method="ffill")
     level.iloc[0] -= sum(filled.paid_usd for filled in walk.fills if filled.time <= first)
     level.iloc[0] -= sum(usd for time, usd in walk.sent_usd.items() if time <= first)
     return level.diff().dropna()

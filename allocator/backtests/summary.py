@@ -21,20 +21,21 @@ _BANDS = 0.05  # of the exposure: a hedge nearer than this is neither over nor u
 class Summary:
     """One strategy over the whole span. Amounts in USD, shares are fractions; received is > 0.
 
-    `days` counts those whose P&L is told: whole ones from the first fill on; all amounts are of the whole
-    walk, `span_days` long. `unanswered` are decisions without an answer or without data: everything stayed.
-    `rejected` are orders that a venue refused, at most `rejected_usd` of them at once, `rejected_for` names
-    why (margin, leverage, expired). `turnover_usd` is what filled.
+    `days` counts whole ones from the walk's start, the first of which begins with the first fill; all amounts
+    are of the whole walk, `span_days` long. `unanswered` are decisions without an answer or without data:
+    everything stayed. `rejected` are orders that a venue refused, at most `rejected_usd` of them at once,
+    `rejected_for` names why (margin, leverage, expired). `turnover_usd` is what filled.
 
-    `volatility_usd` is the sd of daily P&L. `hedge_effectiveness` is 1 − its variance over that of no hedge,
-    null without that rival or where nothing moves it. `net_carry_usd` is funding less every cost.
-    `over_hedged` and `under_hedged` are shares of time, over coins, that a hedge was more than 5 % of the
-    exposure too large or too small. `worst_margin_use` is the largest maintenance margin over equity at any
-    venue and bar. `smallest_liquidation_distance` is the least share of its gross notional that any account
-    could still lose before its liquidation; null without positions. `regret_usd` is the net carry of perfect
-    foresight of funding less this one's, below zero where knowing it misled: funding is not all there is to
-    come; null without that rival. `calibration` is realised over predicted volatility as `calibrations` has
-    it, √ of the mean of (P&L over predicted sd)² from decision to decision.
+    `volatility_usd` is the sd of daily P&L, the cost of the entry included. `hedge_effectiveness` is 1 − its
+    variance over that of no hedge, null without that rival or where nothing moves it. `net_carry_usd` is
+    funding less every cost, liquidations too. `over_hedged` and `under_hedged` are the shares of the exposure
+    through time that were hedged more than 5 % too much or too little. `worst_margin_use` is the largest
+    maintenance margin over equity at any venue and bar. `smallest_liquidation_distance` is the least share of
+    its gross notional that any account could still lose before its liquidation; null without positions.
+    `regret_usd` is the net carry of perfect foresight of funding less this one's, below zero where knowing it
+    misled: funding is not all there is to come; null without that rival. `calibration` is realised over
+    predicted volatility as `calibrations` has it, √ of the mean of (P&L over predicted sd)² of `calibrated`
+    decisions, those whose orders no venue refused; null where these are under three quarters of all.
     """
 
     strategy: str
@@ -63,6 +64,7 @@ class Summary:
     regret_usd: float | None
     liquidations: int
     calibration: float | None
+    calibrated: int
     identity_error_usd: float
 
 
@@ -87,6 +89,7 @@ def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None, decision_hours:
     uses = [bar.maintenance_margin_usd / bar.equity_usd for bar in walk.venues if bar.equity_usd > 0]
     broke = any(bar.equity_usd <= 0 for bar in walk.venues)
     total = float(ledger["usd"].sum()) if len(ledger) else 0.0
+    ratio, calibrated = volatility_ratio(walk, decision_hours)
     return Summary(
         strategy=walk.name,
         days=len(pnl),
@@ -113,7 +116,8 @@ def _one(walk: Walk, pnl: pd.Series, unhedged: pd.Series | None, decision_hours:
         smallest_liquidation_distance=min((bar.distance for bar in walk.venues), default=None),
         regret_usd=None,
         liquidations=len(walk.liquidations),
-        calibration=volatility_ratio(walk, decision_hours),
+        calibration=ratio,
+        calibrated=calibrated,
         identity_error_usd=walk.wealth[-1] - walk.opening_usd - total,
     )
 
@@ -133,7 +137,7 @@ def _most_at_once(walk: Walk) -> float:
 
 
 def _hedging(walk: Walk) -> tuple[float, float]:
-    """Shares of bars and coins over- and under-hedged by more than the band."""
+    """Shares of the exposure, bar by bar and coin by coin, over- and under-hedged by more than the band."""
     held = walk.delta
     if not held.size:
         return 0.0, 0.0
@@ -141,8 +145,9 @@ def _hedging(walk: Walk) -> tuple[float, float]:
     exposure = held - hedge
     there = exposure.abs() > 0
     excess = -(held * np.sign(exposure)) / exposure.abs().where(there)
-    count = max(int(there.to_numpy().sum()), 1)
-    over, under = ((excess * sign > _BANDS).to_numpy().sum() / count for sign in (1, -1))
+    weight = exposure.abs().where(there, 0.0).to_numpy()
+    total = max(float(weight.sum()), 1e-12)
+    over, under = (((excess * sign > _BANDS).to_numpy() * weight).sum() / total for sign in (1, -1))
     return float(over), float(under)
 
 

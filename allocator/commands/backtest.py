@@ -20,6 +20,7 @@ from allocator.stdout import say
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+_SOME_FAILED = 7
 log = logging.getLogger(__name__)
 
 
@@ -61,8 +62,8 @@ def _compute(scenario: LoadedScenario, name: str, arguments: argparse.Namespace)
     }
     files |= {f"{table}.parquet": parquet(frame) for table, frame in found.tables().items()}
     facts = {
-        "status": "optimal",
-        "exit_code": 0,
+        "status": found.status,
+        "exit_code": 0 if found.status == "optimal" else _SOME_FAILED,
         "started_at": started.isoformat(timespec="milliseconds"),
         "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
     }

@@ -70,6 +70,11 @@ class Backtest(Model):
         "refuse",
         description="Where funding lacks settlements of a chosen perp: no walk, or nothing is paid there.",
     )
+    missing_prices: Literal["refuse", "hold"] = Field(
+        "refuse",
+        description="Where prices of a chosen contract or coin are missing for longer than "
+        "`snapshot.max_age.prices`: no walk, or what is held stands at its last one.",
+    )
     draws: Annotated[int, Field(ge=100, le=100_000)] = Field(
         1000, description="Of the block bootstrap behind the intervals."
     )

@@ -290,8 +290,8 @@ def test_days_are_counted_alike_for_all_walks(tmp_path):
     walks = walk_all(loaded, Tape.of(read_tables(loaded)), span, known)
     assert [w.fills[0].time for w in walks] == [hour(6), hour(4)]
     days = [daily_pnl(w, first_fill(walks)).index.tolist() for w in walks]
-    assert days[0] == days[1] == [hour(28)]
-    assert [s.days for s in summarise(walks, 24.0)] == [1, 1]
+    assert days[0] == days[1] == [hour(24), hour(48)]
+    assert [s.days for s in summarise(walks, 24.0)] == [2, 2]
 
 
 @pytest.mark.parametrize("error", [Infeasible("no", []), DataError("no")], ids=["infeasible", "data"])

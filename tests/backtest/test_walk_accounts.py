@@ -165,20 +165,26 @@ def test_regret_and_distance_are_those_of_the_walk(desk, span):
     assert bar.gross_usd == pytest.approx(there, rel=1e-9)
 
 
-def test_the_page_divides_by_the_walk_s_own_length(desk, span):
-    """Orders of six hours leave one whole day less than the walk lasts; money per day is per day walked."""
+def test_the_page_s_differences_are_those_of_its_money(desk, span):
+    """Orders take six hours to fill: the first day begins with them, and the days together are the walk."""
     from allocator.backtests.page import text_of
     from allocator.backtests.run import Backtest
 
     loaded = load_scenario(desk[0].path, sets=["horizons.execution=6h"])
-    walks = (walk(loaded, desk[1], span, "equal_split", strategies(["nova"])["equal_split"]),)
-    found = Backtest(loaded, span, walks, True)
-    (row,) = found.result["strategies"]
-    assert (row["days"], row["span_days"]) == (DAYS - WARM_UP - 1, DAYS - WARM_UP)
-    carry = row["net_carry_usd"] / (DAYS - WARM_UP)
+    known = strategies(["nova"])
+    walks = [walk(loaded, desk[1], span, name, known[name]) for name in ("equal_split", "no_hedge")]
+    found = Backtest(loaded, span, tuple(walks), True)
+    rows = found.result["strategies"]
+    assert [(row["days"], row["span_days"]) for row in rows] == [(DAYS - WARM_UP, DAYS - WARM_UP)] * 2
+    (apart,) = found.differences
+    before = [w.wealth[2] - w.opening_usd - sum(f.paid_usd for f in w.fills[:1]) for w in walks]
+    assert before[0] == pytest.approx(before[1])  # nobody had a say in it
+    per_day = [row["pnl_usd"] / (DAYS - WARM_UP) for row in rows]
+    assert apart.pnl_usd == pytest.approx(per_day[0] - per_day[1], abs=1e-3)
     text = text_of(found.result, None)
     assert f"{DAYS - WARM_UP} days of a SYNTHETIC market" in text
     line = next(line for line in text.partition("Money per day")[2].splitlines() if "equal_split" in line)
+    carry = rows[0]["net_carry_usd"] / (DAYS - WARM_UP)
     assert line.split()[2].replace(",", "").replace("$", "") == f"{carry:.0f}"
 
 
@@ -196,18 +202,23 @@ def test_realised_over_predicted_is_of_one_definition_at_any_horizon(desk, span,
     assert found.choices[0].volatility_usd == pytest.approx(daily * np.sqrt(hours / 24.0), rel=0.01)
 
 
-def test_without_anything_held_nothing_is_effective_and_nobody_is_warned(tmp_path, recwarn):
-    empty = "time,name,kind,asset,coins,confidence\n"
-    path = write_desk(tmp_path, scenario=SENDING, holdings=empty, collateral=(
+def test_without_anything_held_there_is_a_page_and_a_report(tmp_path, recwarn, capsys):
+    from allocator.cli import main
+
+    path = write_desk(tmp_path, holdings="time,name,kind,asset,coins,confidence\n")
+    given = ["--out", str(tmp_path / "runs")]
+    for value in ("simulate={days: 8, seed: 3}", "warm_up=6d", "strategies=[no_hedge, equal_split]"):
+        given += ["--set", f"backtest.{value}"]
+    given += ["--set", "book.size=$1m", "--set", "venues.coinbay.haircuts={USDT: 0}"]
+    collateral = (
         "time,venue,account,currency,coins,withdrawable_coins\n"
         "2026-11-20T00:00Z,nova,main,USDT,3000000,0\n2026-11-20T00:00Z,coinbay,main,USDT,10,0\n"
-    ))  # fmt: skip
-    loaded = load_scenario(path, sets=["book.size=$1m", "forecasts.currencies.daily_volatility.USDT=0"])
-    tables = read_tables(loaded)
-    tape = Tape.of(simulated(tables, build_market(loaded, tables), 6, seed=11, bar_hours=3))
-    start = tape.times[0] + pd.Timedelta(days=1)
-    span = Span(start, start + pd.Timedelta(days=4), pd.Timedelta("24h"))
-    found = walk(loaded, tape, span, "no_hedge", strategies(["nova"])["no_hedge"])
-    (summary,) = summarise([found], 24.0)
-    assert summary.over_hedged == summary.under_hedged == 0.0
+    )
+    (tmp_path / "data" / "collateral.csv").write_text(collateral)
+    assert main(["backtest", str(path), *given]) == 0
+    page = capsys.readouterr().out
+    assert "no_hedge" in page
+    assert "–" in page
+    (folder,) = (tmp_path / "runs").glob("backtest-*")
+    assert main(["report", str(folder)]) == 0
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
