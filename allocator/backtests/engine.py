@@ -245,7 +245,10 @@ class _Walker:
         try:
             market = market_at(records, row, desk, loaded)
         except DataError as error:
+            said = {choice.message for choice in found.choices}
             found.choices.append(_unanswered(tape.times[row], error, cause))
+            if str(error) not in said:  # once is enough of what goes on for days
+                log.warning("%s, %s: %s", tape.times[row], found.name, error)
             return
         self.market = market
         desk.listed |= {(i.venue, i.symbol): i for i in market.instruments}
@@ -285,7 +288,6 @@ class _Walker:
 
 def _unanswered(now: pd.Timestamp, error: DataError, cause: str) -> Choice:
     """Without data there is no market to expect anything of."""
-    log.warning("%s: %s", now, error)
     unknown = float("nan")
     return Choice(now, error.status, str(error), unknown, unknown, 0.0, unknown, unknown, cause)
 

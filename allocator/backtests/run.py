@@ -217,6 +217,9 @@ def span_of(loaded: LoadedScenario, tape: Tape) -> Span:
             f"{execution:g}h"
         )
         raise ScenarioError([Problem(loaded.origin(key), message)])
+    if end <= start and stated.end is not None:
+        message = f"backtest.end, {_stamp(end)}, does not lie after the first decision at {_stamp(start)}"
+        raise ScenarioError([Problem(loaded.origin("backtest.end"), message)])
     first, last = int(times.searchsorted(start, "left")), int(times.searchsorted(end, "right"))
     if last - first < 2 or first == 0:
         message = (

@@ -139,8 +139,12 @@ def select(loaded: LoadedScenario, records: Records, span: Span) -> Selection:
     first = start + pd.Timedelta(hours=wanted.least)
     dates = list(pd.date_range(first, end, freq=pd.Timedelta(hours=wanted.every), inclusive="left"))
     if not dates:
-        message = f"backtest.select.least leaves nothing of the walk that ends at {_stamp(end)} to judge by"
-        raise DataError([Problem(loaded.origin("backtest.select.least"), message)])
+        days = (end - start) / pd.Timedelta("24h")
+        message = (
+            f"backtest.select.least of {wanted.least:g} h leaves nothing of the {days:g} days of the walk to "
+            f"judge by; write for example {max(int(days // 3), 1)}d"
+        )
+        raise DataError([Problem(loaded.origin("backtest.select"), message)])
     for scenario in scenarios.values():
         records.widen(scenario)
     fixed = {name: (lambda _, own=scenario: own) for name, scenario in scenarios.items()}

@@ -61,6 +61,7 @@ class Findings:
             raise DataError(self.problems)
 
 
+_NAMED = 3  # of the instruments that were dropped
 Chosen = tuple[str, str, str]  # the selection, exchange and symbol of an instrument that takes part
 
 
@@ -123,7 +124,8 @@ def select(
                 findings.problems.append(Problem(source, message))
     order = {venue: position for position, venue in enumerate(scenario.venues)}
     if not chosen and not findings.problems:
-        findings.problems.append(Problem(loaded.origin("instruments"), "no instrument is left"))
+        why = "".join(f"; {notice}" for notice in findings.notices[-_NAMED:])
+        findings.problems.append(Problem(loaded.origin("instruments"), f"no instrument is left{why}"))
     place = {name: order[selection.venue] for name, selection in scenario.instruments.items()}
     return tuple(sorted(chosen, key=lambda item: (place[item[0]], item[2])))
 

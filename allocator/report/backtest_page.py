@@ -75,6 +75,7 @@ def page(run: Run) -> str:
         _funding(walked),
         _breakdowns(walked),
         _calibration(walked),
+        _selection(result),
         _decisions(walked),
         shell.provenance(manifest, ("run", str(result["run_id"]))),
     ]
@@ -255,6 +256,36 @@ def _calibration(walked: Walked) -> Html:
         "fall into the same time and are small against it."
     )
     return shell.section("calibration", "Calibration", watched, shell.pictures(*drawn), said)
+
+
+def _selection(result: Node) -> Html:
+    """What choosing settings while walking was worth; nothing where none were chosen."""
+    chosen = result.get("selection")
+    if chosen is None:
+        return Html("")
+    after, picks = chosen["out_of_sample"], chosen["picks"]
+    days = [("selected", after["selected"]), ("as stated", after["as_stated"])]
+    days += [(name, after["candidates"][name]) for name in after["candidates"].value]
+    rows = [
+        (
+            name,
+            tag(row["pnl_usd"], numbers.dollars),
+            tag(row["volatility_usd"], numbers.dollars),
+            tag(row["score_usd"], numbers.dollars),
+        )
+        for name, row in days
+    ]
+    said = (
+        f"At each of {len(picks.value)} times the candidate with the best score so far was chosen: mean P&L of "
+        f"a day less λ/2 times its variance. Out of sample, after {after['start']}:"
+    )
+    columns = ("settings", ">P&L a day", ">sd a day", ">score a day")
+    return shell.section(
+        "selection",
+        "Settings chosen while walking",
+        el("p", "", said),
+        table.draw(Table("selection-list", "Out of sample", columns, rows)),
+    )
 
 
 def _decisions(walked: Walked) -> Html:

@@ -158,7 +158,10 @@ def _of(annotation: Any, metadata: tuple[object, ...]) -> Shape:  # noqa: ANN401
         return Shape("map of names", "a map of names", entries=entries, bounds=_bounds(metadata, None))
     if get_origin(annotation) is list:
         items = _of(get_args(annotation)[0], ())
-        what = "list of names" if items.label == "text" else "list of rows"
+        if items.choices:
+            return Shape(f"list of {items.label}", f"a list in brackets of {items.write}", items=items)
+        rows = items.fields or items.kinds or items.entries is not None
+        what = "list of names" if items.label == "text" else "list of rows" if rows else "list of values"
         return Shape(what, f"a {what} in brackets", items=items)
     if get_origin(annotation) is Literal:
         return _of_choices(get_args(annotation))
