@@ -276,8 +276,8 @@ def _selection(result: Node) -> Html:
         for name, row in days
     ]
     said = (
-        f"At each of {len(picks.value)} times the candidate with the best score so far was chosen: mean P&L of "
-        f"a day less λ/2 times its variance. Out of sample, after {after['start']}:"
+        f"At each of {len(picks.value)} times the candidate with the best score so far was chosen: mean P&L "
+        f"of a day less λ/2 times its variance. Out of sample, after {after['start']}:"
     )
     columns = ("settings", ">P&L a day", ">sd a day", ">score a day")
     return shell.section(
