@@ -124,9 +124,12 @@ def allocator(moment: Moment) -> Decision:
     answer = (moment.solver or Solver()).solve([market])[0]
     if not isinstance(answer, Answer):
         raise answer
-    rounded = round_to_lots(
-        market, answer.solution.decision, TradingRules.of(market, moment.loaded.scenario.orders)
-    )
+    decision, rules = answer.solution.decision, TradingRules.of(market, moment.loaded.scenario.orders)
+    rounded = round_to_lots(market, decision, rules)
+    if not rounded.check.passed:
+        from allocator.program.confined import Confined  # slow: solves again around the lots
+
+        rounded = round_to_lots(market, decision, rules, Confined)
     if not rounded.check.passed:
         raise AuditFailed(f"no whole-lot rounding keeps {rounded.check.worst_limit}")
     return rounded.decision

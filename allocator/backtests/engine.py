@@ -39,6 +39,7 @@ from allocator.backtests.walks import Block, Choice, Walk
 from allocator.errors import DataError, HedgeError
 from allocator.market.types import Decision, Market
 from allocator.scenario.load import LoadedScenario
+from allocator.trading import made
 from models.arrays import Vector
 
 log = logging.getLogger(__name__)
@@ -336,10 +337,8 @@ def send(
 ) -> float:
     """Send the transfers of a decision, which arrive after their venue's delay; what that costs in USD."""
     now, total = tape.times[row], 0.0
-    for r, route in enumerate(market.transfers.routes):
-        sent = float(decision.transfers[r])
-        if sent <= 0:
-            continue
+    for r in np.flatnonzero(made(decision.transfers)).tolist():
+        route, sent = market.transfers.routes[r], float(decision.transfers[r])
         source, target = market.pockets[route.source], market.pockets[route.target]
         price = tape.price_of(row, source.currency)
         units, cost = sent / price, sent * float(market.transfers.cost[r]) / price

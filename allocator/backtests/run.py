@@ -31,6 +31,7 @@ from allocator.result import SCHEMA_VERSION, Json, number, usd
 from allocator.scenario.load import LoadedScenario, load_scenario
 from allocator.snapshot.read import SnapshotData
 
+_FEW = 10  # days, for which nothing is compared
 PRIMARY = "allocator"  # whose differences to all others are stated
 
 
@@ -101,7 +102,7 @@ class Backtest:
             "daily": daily_series(self.walks),
             "breakdowns": breakdowns(self.walks),
             "calibration": [_rounded(asdict(found)) for found in self.calibrations],
-            "warnings": [*self.notices, *warnings(self.calibrations)],
+            "warnings": [*self.notices, *_short(self.summaries[0].days), *warnings(self.calibrations)],
             "selection": None if self.selection is None else self.selection.result,
             "strategies": [_rounded(asdict(summary)) for summary in self.summaries],
             "differences": [_rounded(asdict(difference)) for difference in self.differences],
@@ -152,6 +153,13 @@ def _wealth(walked: Walk) -> pd.DataFrame:
     frame = pd.DataFrame({"time": walked.times, "wealth_usd": walked.wealth})
     deltas = walked.delta.reset_index(drop=True).add_prefix("net_delta_usd.")
     return pd.concat([frame, deltas], axis=1)
+
+
+def _short(days: int) -> list[str]:
+    """What to say of a walk too short for its figures."""
+    if days >= _FEW:
+        return []
+    return [f"{days} whole days are few: volatilities, effectiveness and ratios may be far off"]
 
 
 def _joined(frames: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
