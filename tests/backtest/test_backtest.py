@@ -12,13 +12,17 @@ from time import sleep
 import numpy as np
 import pandas as pd
 import pytest
+from answers import answer
 from hand_made import START as HAND_START
 from hand_made import tables as hand_tables
+from lotted import free, lotted_market
 from nova_desk import write_desk
+from random_markets import ANYTHING
 
 from allocator import DataError
 from allocator.allocation import read_tables
-from allocator.backtests.decide import only
+from allocator.audit.audit import check_limits
+from allocator.backtests.decide import Moment, allocator, only
 from allocator.backtests.engine import Span, walk
 from allocator.backtests.rivals import strategies
 from allocator.backtests.run import backtest, span_of
@@ -29,7 +33,9 @@ from allocator.backtests.tape import Tape
 from allocator.cli import main
 from allocator.locking import only_one
 from allocator.market.build import build_market
+from allocator.orders.lots import round_to_lots
 from allocator.scenario.load import load_scenario
+from allocator.scenario.orders import Orders
 from allocator.scenario.walk import Backtest
 
 DAYS, WARM_UP = 12, 6
@@ -321,3 +327,20 @@ def test_the_second_to_walk_the_same_waits_and_finds_it_made(tmp_path, capsys, c
     waiting.join()
     assert capsys.readouterr().out == first
     assert (out / name / "manifest.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("seed", [4, 27])
+def test_lots_so_coarse_that_plain_roundings_breach_are_solved_around(desk, tape, seed):
+    """Where no rounding of the optimum keeps every limit, whole lots near it do."""
+    market = lotted_market(seed, ANYTHING, largest=0.3)
+    plain = round_to_lots(market, answer(market).solution.decision, free(market))
+    assert not plain.check.passed
+    loaded = replace(desk[0], scenario=desk[0].scenario.model_copy(update={"orders": Orders()}))
+    found = allocator(Moment(loaded, tape, 0, market))
+    check, _ = check_limits(market, found)
+    assert check.passed
+    lots = found.positions / market.prices.usd_per_contract
+    size = np.array([float(i.contract.lot_contracts) for i in market.instruments])
+    held = market.positions.contracts
+    traded = np.abs(lots - held) > 1e-9 * np.maximum(np.abs(held), size)
+    assert np.allclose(lots[traded] / size[traded], np.rint(lots[traded] / size[traded]), atol=1e-6)
