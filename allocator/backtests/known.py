@@ -72,7 +72,8 @@ class Records:
         """Compiled programs, kept from one decision to the next."""
         from allocator.sweeps.fast import Solver
 
-        return Solver()
+        # Each decision is scaled by its own numbers: it is the same whoever else decides in this walk.
+        return Solver(afresh=True)
 
     def at(self, row: int, loaded: LoadedScenario) -> Known:
         """What was known at a bar of the tape, as a scenario of this walk sees it."""

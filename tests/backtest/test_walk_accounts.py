@@ -10,7 +10,7 @@ from nova_desk import SCENARIO, write_desk
 from allocator.allocation import read_tables
 from allocator.backtests import engine
 from allocator.backtests.breakdown import BY, breakdowns, by_kind
-from allocator.backtests.engine import Span, walk
+from allocator.backtests.engine import Span, walk, walk_all
 from allocator.backtests.rivals import strategies
 from allocator.backtests.series import daily_pnl, first_fill
 from allocator.backtests.simulate import simulated
@@ -222,3 +222,12 @@ def test_without_anything_held_there_is_a_page_and_a_report(tmp_path, recwarn, c
     (folder,) = (tmp_path / "runs").glob("backtest-*")
     assert main(["report", str(folder)]) == 0
     assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+
+def test_a_walk_is_the_same_to_the_byte_whoever_walks_beside_it(desk, span):
+    known = strategies(["nova"])
+    alone = walk(*desk, span, "allocator", known["allocator"])
+    names = ("foresight", "allocator", "equal_split")
+    beside = walk_all(*desk, span, {name: known[name] for name in names})[1]
+    assert alone.wealth == beside.wealth
+    pd.testing.assert_frame_equal(alone.ledger.frame(), beside.ledger.frame(), check_exact=True)
