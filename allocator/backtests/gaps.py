@@ -45,7 +45,7 @@ def funding_gaps(
     for (exchange, symbol), rows in settled.groupby(["venue", "symbol"]):
         if (exchange, symbol) in chosen:
             mine = rows.drop_duplicates("settlement_time", keep="last").sort_values("settlement_time")
-            found += _of_one(str(exchange), str(symbol), mine, start, end)
+            found += _without_settlements(str(exchange), str(symbol), mine, start, end)
     return found
 
 
@@ -124,7 +124,7 @@ def _references(scenario: Scenario, snapshot: SnapshotData) -> set[tuple[str, st
     return {(INDEX, f"{name}/USD") for name in names - {"USD"}}
 
 
-def _of_one(
+def _without_settlements(
     exchange: str, symbol: str, rows: pd.DataFrame, start: pd.Timestamp, end: pd.Timestamp
 ) -> Iterator[Gap]:
     times = pd.DatetimeIndex([*rows["settlement_time"], end])

@@ -257,7 +257,8 @@ def backtest(
 
     A rival is any function from a `Moment` (market, tape, row) to a `Decision`. `progress` is called with a
     name and a number of bars and returns what to call with each number of bars that were walked. Raises
-    `DataError` where decisions lack data.
+    `DataError` where the history is too short or lacks funding or prices, `ScenarioError` where its
+    `backtest` section contradicts itself.
     """
     loaded = scenario if isinstance(scenario, LoadedScenario) else load_scenario(scenario)
     snapshot, synthetic = history(loaded)
@@ -273,8 +274,8 @@ def backtest(
         chosen[key] = known[key]
     chosen |= rivals or {}
     bars = int(tape.times.searchsorted(span.end, "right") - tape.times.searchsorted(span.start, "left"))
-    told = {name: progress(name, bars) for name in chosen} if progress else None
-    walks = walk_all(loaded, tape, span, chosen, told)
+    heard = {name: progress(name, bars) for name in chosen} if progress else None
+    walks = walk_all(loaded, tape, span, chosen, heard)
     chosen_while_walking = None
     if loaded.scenario.backtest.select is not None:
         chosen_while_walking = select(loaded, Records(loaded, tape), span)
@@ -287,18 +288,16 @@ def _missing(loaded: LoadedScenario, tape: Tape, span: Span) -> tuple[str, ...]:
     scenario, snapshot, notices, problems = loaded.scenario, tape.snapshot, list[str](), list[Problem]()
     stated, walked = scenario.backtest, (span.start, min(span.end, tape.times[-1]))
     funding, prices = (find(scenario, snapshot, *walked) for find in (funding_gaps, price_gaps))
-    for name, gaps, wanted, instead in (
-        ("funding", funding, stated.missing_funding, "nothing was paid there"),
-        ("prices", prices, stated.missing_prices, "the last ones stood"),
+    for name, gaps, stands, wanted, instead in (
+        ("funding", funding, stated.missing_funding, "nothing", "nothing is paid there"),
+        ("prices", prices, stated.missing_prices, "hold", "what is held stands at its last price"),
     ):
-        if not gaps:
-            continue
-        if wanted != "refuse":
+        if gaps and stands == wanted:
             notices.append(f"{told(name, gaps)}: {instead}")
-            continue
-        key = f"backtest.missing_{name}: {'nothing' if name == 'funding' else 'hold'}"
-        message = f"{told(name, gaps)}; add them, leave out what has none, or write {key}, and {instead}"
-        problems.append(Problem(snapshot.sources.get(name, name), message.replace(" was ", " is ")))
+        elif gaps:
+            way_out = f"write backtest.missing_{name}: {wanted}, and {instead}"
+            message = f"{told(name, gaps)}; add them, leave out what has none, or {way_out}"
+            problems.append(Problem(snapshot.sources.get(name, name), message))
     if problems:
         raise DataError(problems)
     return (*notices, *far_prices(scenario, snapshot, *walked))

@@ -94,7 +94,7 @@ def test_a_walk_is_refused_unless_nothing_is_to_be_paid(tmp_path):
     with pytest.raises(DataError, match=r"backtest\.missing_funding: nothing"):
         backtest(load_scenario(path, sets=SETS))
     found = backtest(load_scenario(path, sets=[*SETS, "backtest.missing_funding=nothing"]))
-    assert any("nothing was paid there" in sentence for sentence in found.result["warnings"])
+    assert any("nothing is paid there" in sentence for sentence in found.result["warnings"])
 
 
 def prices_of(folder, text, *sets):
@@ -128,7 +128,7 @@ def test_prices_that_are_missing_longer_than_they_may_be_old_refuse_a_walk(tmp_p
     held = backtest(
         load_scenario(loaded.path, sets=["snapshot.max_age.prices=2h", "backtest.missing_prices=hold", *SETS])
     )
-    assert any("the last ones stood" in sentence for sentence in held.result["warnings"])
+    assert any("stands at its last price" in sentence for sentence in held.result["warnings"])
     # What may be twelve hours old has no gap.
     assert (
         price_gaps(
