@@ -83,12 +83,14 @@ def wealth(walked: Walked, unhedged: bool = False) -> Curves:
     """Gain since the start of each strategy; without the one that does not hedge unless asked for."""
     names = [name for name in walked.names if unhedged or name != _STILL]
     curves, longest = [], 0
-    for k, name in enumerate(names):
+    # A strategy has one colour in all pictures.
+    tones = [name for name in walked.names if name != _STILL] + [_STILL]
+    for name in names:
         rows = walked.table("wealth", name)
         level = rows["wealth_usd"].to_numpy(float)
         gain = level - level[-1] + _pnl(walked, name) if len(level) else level
         longest = max(longest, len(rows))
-        curves.append(thinned(name, seconds(rows["time"]), gain, tone=_tone(k)))
+        curves.append(thinned(name, seconds(rows["time"]), gain, tone=_tone(tones.index(name))))
     without = "" if unhedged or _STILL not in walked.names else " No hedge is left out: it dwarfs them."
     return Curves(
         title="Gain since the start" + (", with no hedge" if unhedged else ""),
