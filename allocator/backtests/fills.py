@@ -117,8 +117,12 @@ def _refused(
     purse, taken = _Purse.of(market, rails, row, desk), wanted.copy()
 
     def passes(without: BoolVector, with_them: BoolVector) -> BoolVector:
-        start, end = np.where(without, after, before), np.where(with_them, after, before)
-        return purse.covers(end, end - before, purse.asks(start))
+        end = np.where(with_them, after, before)
+        asked, covered = purse.asks(end), purse.equity(end - before)
+        if (asked <= covered).all():
+            return np.ones(len(asked), dtype=np.bool_)
+        no_more = asked <= purse.asks(np.where(without, after, before)) * (1.0 + _ROUNDING)
+        return np.asarray((asked <= covered) | no_more)
 
     none = np.zeros(len(wanted), dtype=np.bool_)
     for venue in np.flatnonzero(~passes(none, wanted)).tolist():
@@ -154,10 +158,9 @@ class _Purse:
         maintenance = margin.maintenance(self.market, positions, now, "true")
         return np.maximum(margin.initial(self.market, positions, "true"), maintenance)
 
-    def covers(self, positions: Vector, trades: Vector, asked_before: Vector) -> BoolVector:
-        """Whether each account (V,) covers these positions once the trades to them are paid."""
+    def equity(self, trades: Vector) -> Vector:
+        """Equity of each account (V,) once these trades are paid."""
         costs = evaluate.trade_costs(self.market, trades)
         paid = np.bincount(self.market.pocket_of, weights=costs.total, minlength=len(self.balances))
-        now, nothing = margin.Shock.common_move(self.market, 0.0), np.zeros(len(positions))
-        equity, asked = margin.equity(self.market, nothing, self.balances - paid, now), self.asks(positions)
-        return np.asarray((asked <= equity) | (asked <= asked_before * (1.0 + _ROUNDING)))
+        now, nothing = margin.Shock.common_move(self.market, 0.0), np.zeros(len(trades))
+        return np.asarray(margin.equity(self.market, nothing, self.balances - paid, now))
