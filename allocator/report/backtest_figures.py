@@ -46,6 +46,11 @@ class Walked:
         """Strategies in their order, the one that is compared first."""
         return [str(row["strategy"]) for row in self.result["strategies"]]
 
+    def tone(self, strategy: str) -> Tone:
+        """The colour of a strategy in all pictures; the first one's is its own."""
+        first, *others = [name for name in self.names if name != _STILL] + [_STILL]
+        return TONES[0] if strategy == first else TONES[1 + others.index(strategy) % (len(TONES) - 1)]
+
     def table(self, name: str, strategy: str) -> pd.DataFrame:
         """The rows of one strategy; empty where it has none."""
         found = self.tables[name]
@@ -83,14 +88,12 @@ def wealth(walked: Walked, unhedged: bool = False) -> Curves:
     """Gain since the start of each strategy; without the one that does not hedge unless asked for."""
     names = [name for name in walked.names if unhedged or name != _STILL]
     curves, longest = [], 0
-    # A strategy has one colour in all pictures.
-    tones = [name for name in walked.names if name != _STILL] + [_STILL]
     for name in names:
         rows = walked.table("wealth", name)
         level = rows["wealth_usd"].to_numpy(float)
         gain = level - level[-1] + _pnl(walked, name) if len(level) else level
         longest = max(longest, len(rows))
-        curves.append(thinned(name, seconds(rows["time"]), gain, tone=_tone(tones.index(name))))
+        curves.append(thinned(name, seconds(rows["time"]), gain, tone=walked.tone(name)))
     without = "" if unhedged or _STILL not in walked.names else " No hedge is left out: it dwarfs them."
     return Curves(
         title="Gain since the start" + (", with no hedge" if unhedged else ""),
@@ -135,14 +138,16 @@ def margin(walked: Walked, strategy: str, venue: str) -> Curves:
 def margin_use(walked: Walked) -> Curves:
     """Maintenance margin over equity of the worst venue, by strategy; liquidated above 1."""
     curves, longest = [], 0
-    for k, name in enumerate(walked.names):
+    for name in walked.names:
         rows = walked.table("venues", name)
         if not len(rows):
             continue
         equity = rows["equity_usd"].where(rows["equity_usd"] > 0)
         use = (rows["maintenance_margin_usd"] / equity).groupby(rows["time"]).max()
         longest = max(longest, len(use))
-        curves.append(thinned(name, seconds(use.index.to_series()), use.to_numpy(float), tone=_tone(k)))
+        curves.append(
+            thinned(name, seconds(use.index.to_series()), use.to_numpy(float), tone=walked.tone(name))
+        )
     return Curves(
         title="Margin used at the worst venue",
         note=f"Maintenance margin over equity; a venue liquidates above 100 %.{thinning(longest)}",

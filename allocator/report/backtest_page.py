@@ -126,10 +126,12 @@ def _verdict(walked: Walked) -> Html:
     )
     of_it = ["Of that ", tag(carry, numbers.dollars), " is carry: funding less all costs."]
     hedged: list[Content] = [
-        "It was more than 5 % under-hedged for ",
+        "Of the exposure through time ",
         tag(row["under_hedged"], numbers.percent),
+        " was under-hedged by more than 5 %, ",
+        tag(row["over_hedged"], numbers.percent),
+        " over-hedged.",
     ]
-    hedged += [" of the time, over-hedged for ", tag(row["over_hedged"], numbers.percent), "."]
     return shell.paragraphs(first, join(of_it), join([*risk, "."]), join(hedged), join([*safe, ".", checked]))
 
 
