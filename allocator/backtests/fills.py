@@ -70,7 +70,7 @@ def fill(
     if not pending.contracts:
         return None, Filled(pending.decided, now, 0.0, 0.0), []
     per_contract = rails.of_all(list(market.instruments), row, row).usd[0]
-    refused = _refused(market, contracts, per_contract, rails, row, desk)
+    refused = _refused(market, contracts, per_contract, expired, rails, row, desk)
     trade = np.where([not why for why in refused], contracts * per_contract, 0.0)
     costs = evaluate.trade_costs(market, trade)
     for k in np.flatnonzero(trade).tolist():
@@ -94,11 +94,17 @@ def fill(
 
 
 def _refused(
-    market: Market, contracts: Vector, per_contract: Vector, rails: Rails, row: int, desk: Desk
+    market: Market,
+    contracts: Vector,
+    per_contract: Vector,
+    expired: BoolVector,
+    rails: Rails,
+    row: int,
+    desk: Desk,
 ) -> list[Refusal]:
     """Why their venues refuse orders (n,), "" where they take them.
 
-    Nobody trades a future that has ``expired``, and no position grows beyond what its ``leverage`` allows.
+    Nobody trades a future that has ``expired`` (n,), no position grows beyond what its ``leverage`` allows.
     After an order an account must cover the larger of its initial and its maintenance ``margin``, unless the
     order asks for no more than before. Where all orders of a venue together do not pass, those that shrink a
     position come first, together or else one by one; then one by one the others.
@@ -106,8 +112,7 @@ def _refused(
     held = np.array([desk.contracts.get((i.venue, i.symbol), 0.0) for i in market.instruments])
     before, after = held * per_contract, (held + contracts) * per_contract
     largest = np.array([i.largest_usd for i in market.instruments])
-    now, shrinks = rails.tape.times[row], np.abs(after) <= np.abs(before)
-    expired = np.array([i.expiry is not None and now >= pd.Timestamp(i.expiry) for i in market.instruments])
+    shrinks = np.abs(after) <= np.abs(before)
     allowed = (np.abs(after) <= largest * (1.0 + _ROUNDING)) | shrinks
     found: list[Refusal] = [
         "expired" if gone else "" if fits else "leverage"

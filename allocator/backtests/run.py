@@ -87,7 +87,7 @@ class Backtest:
         gone or nothing was held). `breakdowns` holds the flows in USD of each strategy `by` coin, venue and
         month, whose `total_usd` add up to the change in wealth. `calibration` are `Calibration` of each
         strategy and model, `warnings` a sentence for each model that is off in the current regime, and for
-        funding that is missing;
+        funding or prices that are missing and for a walk too short for its figures;
         `selection` is `Selection.result`, null without `backtest.select`. Every bar is in the Parquet tables.
         """
         return {
